@@ -1,0 +1,182 @@
+"""The one error tree.
+
+Every error the platform raises has a stable ``code`` (what a program matches on) and the HTTP status a client sees when the
+error reaches it. Errors of libraries and of the operating system are translated into this tree once, at the edge where they
+occur; nothing above that edge catches foreign errors. Messages are sentences with the next step in them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MooringsError(Exception):
+    """Base of everything the platform raises on purpose."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+
+# --- the user's code and configuration ------------------------------------------------------------------------------
+
+
+class ConfigError(MooringsError):
+    """A configuration value, class attribute or hook doesn't fit; the message names it and what was expected."""
+
+    code = "config_error"
+
+
+class WorkerError(MooringsError):
+    """The user's worker or object raised, or returned something that is not a Response."""
+
+    code = "worker_error"
+
+
+# --- HTTP from the client -------------------------------------------------------------------------------------------
+
+
+class BadRequest(MooringsError):
+    """The request is malformed or ambiguous (RFC 9112); the connection is closed after the answer."""
+
+    code = "bad_request"
+    status = 400
+
+
+class ContentTooLarge(MooringsError):
+    """The request body is over the configured limit."""
+
+    code = "content_too_large"
+    status = 413
+
+
+class HeaderFieldsTooLarge(MooringsError):
+    """The request head is over its limit (64 KiB)."""
+
+    code = "header_fields_too_large"
+    status = 431
+
+
+class RequestTimeout(MooringsError):
+    """The client did not finish its request head or body in time."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class NotImplementedByServer(MooringsError):
+    """The request uses something this server does not implement (a transfer coding, an upgrade)."""
+
+    code = "not_implemented"
+    status = 501
+
+
+class ClientDisconnected(MooringsError):
+    """The client went away; nobody is left to answer. Status 499 is for logs only: it never goes on the wire."""
+
+    code = "client_disconnected"
+    status = 499
+
+
+class BodyUsed(MooringsError):
+    """A body was read a second time; bodies are streamed and can be read once (Fetch standard)."""
+
+    code = "body_used"
+
+
+# --- containers -----------------------------------------------------------------------------------------------------
+
+
+class UpstreamError(MooringsError):
+    """The container refused or broke the connection, or answered with malformed HTTP."""
+
+    code = "upstream_error"
+    status = 502
+
+
+class NoInstanceAvailable(MooringsError):
+    """No slot became free in time (``max_instances``), or the container was still stopping.
+
+    ``retry_after`` is in whole seconds and becomes the Retry-After header (RFC 9110, 10.2.3).
+    """
+
+    code = "no_instance_available"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: int = 8) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PortNotReady(MooringsError):
+    """A port did not accept a connection within its budget although the container runs."""
+
+    code = "port_not_ready"
+    status = 504
+
+
+class ContainerFailedToStart(MooringsError):
+    """The container could not be started, or ended before its ports were ready.
+
+    ``exit_code`` is None where no process ever existed; ``output`` holds its last lines, oldest first.
+    """
+
+    code = "container_failed_to_start"
+    status = 500
+
+    def __init__(self, message: str, *, exit_code: int | None = None, output: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.output = output
+
+
+class ContainerNotRunning(MooringsError):
+    """A call that needs a running container found none."""
+
+    code = "container_not_running"
+    status = 503
+
+
+class RuntimeUnavailable(MooringsError):
+    """The runtime itself (supervisor, Docker Engine) cannot be reached; the message says what to do."""
+
+    code = "runtime_unavailable"
+    status = 503
+
+
+# --- objects --------------------------------------------------------------------------------------------------------
+
+
+class ObjectReset(MooringsError):
+    """The object's memory was dropped while the call was waiting (abort, a failed block, a failed write, a reload)."""
+
+    code = "object_reset"
+    status = 500
+
+
+class DeadlockError(MooringsError):
+    """A call would wait for itself: the object's own stub was called inside its block_concurrency_while."""
+
+    code = "deadlock"
+    status = 500
+
+
+class NotCallable(MooringsError, AttributeError):
+    """The method asked for through a stub is a hook, private or missing."""
+
+    code = "not_callable"
+
+
+# --- durable state --------------------------------------------------------------------------------------------------
+
+
+class StoreError(MooringsError):
+    """The durable store could not take a write or answer a read; nothing of the failed group was stored."""
+
+    code = "store_error"
+    status = 503
+
+
+class StoreLocked(StoreError):
+    """Another platform holds the data folder; the message says which process."""
+
+    code = "store_locked"

@@ -1,0 +1,142 @@
+"""The seam between containers and wherever they run.
+
+A runtime starts programs, tells where their ports can be dialled, delivers signals and reports exits. It decides nothing:
+states, retries, budgets and hooks belong to the ``containers`` layer. One start of one container is an *incarnation*, known by
+its ``token``; a token is never used twice, so a late event of an old incarnation can never be taken for the new one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, Protocol
+
+Stream = Literal["stdout", "stderr"]
+
+
+class ExitReason(StrEnum):
+    """Why a container ended."""
+
+    EXIT = "exit"  # the program returned
+    SIGNAL = "signal"  # a signal ended it that the platform did not send as a kill
+    OOM = "oom"  # the kernel killed it for its memory
+    DESTROYED = "destroyed"  # the platform killed it (destroy, or the end of stop_grace)
+    PLATFORM = "platform"  # its supervisor or engine went away with it
+
+
+class OnClose(StrEnum):
+    """What becomes of running containers when the runtime is closed."""
+
+    KEEP = "keep"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a container's port can be dialled."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How an incarnation ended. ``code`` is the exit code, or 128 + n where signal n ended it; ``at`` is in Unix seconds."""
+
+    code: int
+    reason: ExitReason
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartSpec:
+    """Everything a runtime needs to start one incarnation."""
+
+    token: str
+    app: str
+    class_name: str
+    object_id: str
+    name: str | None
+    entrypoint: tuple[str, ...]
+    directory: Path
+    ports: tuple[int, ...]  # declared ports; the first is the one that PORT names
+    env: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    instance_type: str | None = None
+    enable_internet: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An incarnation that exists. ``addresses`` has one entry per declared port; ``started_at`` is in Unix seconds."""
+
+    token: str
+    class_name: str
+    object_id: str
+    name: str | None
+    addresses: Mapping[int, Address]
+    started_at: float
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What ``open`` found: incarnations still running, and those that ended while nobody was connected."""
+
+    running: Sequence[Running] = ()
+    ended: Sequence[tuple[Running, Exit]] = ()
+
+
+class RuntimeEvents(Protocol):
+    """What a runtime reports, on the event loop's thread. None of these may raise or block."""
+
+    def exited(self, token: str, exit: Exit) -> None:
+        """Exactly once for each incarnation that ``start`` returned and for each that ``open`` found running.
+
+        All output the incarnation wrote has been delivered (and is in ``tail``) before.
+        """
+
+    def output(self, token: str, stream: Stream, line: str) -> None:
+        """A line the container printed, without its line end. Lines past 16 KiB come in pieces."""
+
+    def unavailable(self, reason: str) -> None:
+        """The runtime lost its supervisor or engine; incarnations that died with it are reported as exits."""
+
+
+class ContainerRuntime(Protocol):
+    """A place where containers run. Methods are called from the event loop's thread, after ``open`` and before ``close``."""
+
+    @property
+    def name(self) -> str:
+        """``process``, ``docker``, ... as the command line names it."""
+
+    async def open(self, events: RuntimeEvents) -> Found:
+        """Connect, and report what is there. Raises RuntimeUnavailable."""
+
+    async def close(self, containers: OnClose) -> None:
+        """Disconnect; idempotent. With KILL, nothing of any container is left when this returns."""
+
+    async def start(self, spec: StartSpec) -> Running:
+        """Return once the program exists (its ports need not accept yet).
+
+        Raises ContainerFailedToStart where it can't be started (no such program, no such folder) and RuntimeUnavailable.
+        After an error nothing of the incarnation exists. Cancelling it leaves nothing either: what was started is killed.
+        """
+
+    async def signal(self, token: str, signum: int) -> None:
+        """Deliver a signal to the whole container (its process group). Nothing happens where it has already ended."""
+
+    async def kill(self, token: str) -> None:
+        """SIGKILL for every process of the container; its exit is then reported with reason DESTROYED."""
+
+    async def owns_listener(self, token: str, port: int) -> bool:
+        """Whether the listener behind a declared port belongs to this container. True where that can't be otherwise."""
+
+    async def tail(self, token: str, lines: int) -> tuple[str, ...]:
+        """The last lines that the incarnation printed (both streams in order), oldest first; empty where unknown."""
+
+    async def forget(self, token: str) -> None:
+        """Drop what is kept of an ended incarnation (exit code, private folders). Its logs stay until rotated out."""
