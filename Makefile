@@ -1,0 +1,80 @@
+# Everything a developer or CI runs. `make` alone lists the targets; CONTRIBUTING.md says when to use which.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PYTEST := $(VENV)/bin/pytest
+
+# What is handed on to the program behind a target: make test ARGS="-k alarm -x"
+ARGS ?=
+# The worker that `make dev` runs.
+FILE ?= examples/session_affinity/worker.py
+# How often `make chaos` kills the platform in each of its tests.
+KILLS ?= 30
+
+# Debian packages, named by a command that each provides.
+TEST_TOOLS := nginx=nginx
+LOAD_TOOLS := wrk=wrk cc=gcc:libc6-dev taskset=util-linux
+BENCH_TOOLS := $(LOAD_TOOLS) nginx=nginx haproxy=haproxy caddy=caddy
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: ## make .venv, with .venv/bin/moorings in it (nothing is done where it is up to date)
+	@tools/setup
+
+.PHONY: demo
+demo: setup ## run the platform on the examples, drive it, and print what that proved
+	@$(PYTHON) tools/demo.py $(ARGS)
+
+.PHONY: dev
+dev: setup ## run FILE (a worker) with reload on change
+	@$(VENV)/bin/moorings dev $(FILE) $(ARGS)
+
+.PHONY: test
+test: setup ## run every test: unit, contract, integration, examples, chaos with a few kills
+	@tools/apt-ensure $(TEST_TOOLS)
+	@$(PYTEST) $(ARGS)
+
+.PHONY: check
+check: setup ## lint, format, types, layer contract, file length
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(PYTHON) tools/check_file_length.py
+
+.PHONY: format
+format: setup ## rewrite the files as `make check` wants them
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+.PHONY: chaos
+chaos: setup ## the chaos tests with KILLS kills each
+	@tools/apt-ensure $(TEST_TOOLS)
+	@$(PYTEST) tests/chaos --kills $(KILLS) --timeout 900 $(ARGS)
+
+.PHONY: soak
+soak: setup ## long runs that end with an error where memory, processes or files grow
+	@tools/apt-ensure $(LOAD_TOOLS)
+	@$(PYTHON) -m bench.soak $(ARGS)
+
+.PHONY: bench
+bench: setup ## measure the platform beside nginx, haproxy and caddy (a report, never a gate)
+	@tools/apt-ensure $(BENCH_TOOLS)
+	@$(PYTHON) -m bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: setup ## the same beside nginx alone, in a minute
+	@tools/apt-ensure $(BENCH_TOOLS)
+	@$(PYTHON) -m bench --quick $(ARGS)
+
+.PHONY: clean
+clean: ## remove .venv, caches and what the bench wrote
+	@rm -rf $(VENV) bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
