@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 VENV := .venv
-PYTHON := $(VENV)/bin/python
+PY := $(VENV)/bin/python
 PYTEST := $(VENV)/bin/pytest
 
 # What is handed on to the program behind a target: make test ARGS="-k alarm -x"
@@ -31,7 +31,7 @@ setup: ## make .venv, with .venv/bin/moorings in it (nothing is done where it is
 
 .PHONY: demo
 demo: setup ## run the platform on the examples, drive it, and print what that proved
-	@$(PYTHON) tools/demo.py $(ARGS)
+	@$(PY) tools/demo.py $(ARGS)
 
 .PHONY: dev
 dev: setup ## run FILE (a worker) with reload on change
@@ -48,7 +48,7 @@ check: setup ## lint, format, types, layer contract, file length
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
-	@$(PYTHON) tools/check_file_length.py
+	@$(PY) tools/check_file_length.py
 
 .PHONY: format
 format: setup ## rewrite the files as `make check` wants them
@@ -63,17 +63,17 @@ chaos: setup ## the chaos tests with KILLS kills each
 .PHONY: soak
 soak: setup ## long runs that end with an error where memory, processes or files grow
 	@tools/apt-ensure $(LOAD_TOOLS)
-	@$(PYTHON) -m bench.soak $(ARGS)
+	@$(PY) -m bench.soak $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure the platform beside nginx, haproxy and caddy (a report, never a gate)
 	@tools/apt-ensure $(BENCH_TOOLS)
-	@$(PYTHON) -m bench $(ARGS)
+	@$(PY) -m bench $(ARGS)
 
 .PHONY: bench-quick
 bench-quick: setup ## the same beside nginx alone, in a minute
 	@tools/apt-ensure $(BENCH_TOOLS)
-	@$(PYTHON) -m bench --quick $(ARGS)
+	@$(PY) -m bench --quick $(ARGS)
 
 .PHONY: clean
 clean: ## remove .venv, caches and what the bench wrote
