@@ -27,22 +27,18 @@ def copy_value(value: Any, *, what: str) -> Any:
 
 
 def _copy(value: Any, depth: int) -> Any:
-    if depth > MAX_DEPTH:
-        raise Refused
     kind = type(value)
+    if kind in enums or kind in ATOMS:
+        return value
+    if depth >= MAX_DEPTH:
+        raise Refused
     copier = _COPIERS.get(kind)
     if copier is not None:
         return copier(value, depth + 1)
     record = records.get(kind)
     if record is not None:
         return record.cls(**{name: _copy(getattr(value, name), depth + 1) for name in record.fields})
-    if kind in enums:
-        return value
     raise Refused
-
-
-def _copy_atom(value: Any, depth: int) -> Any:
-    return value
 
 
 def _copy_datetime(value: datetime, depth: int) -> datetime:
@@ -83,7 +79,6 @@ def _copy_dict(value: dict[Any, Any], depth: int) -> dict[Any, Any]:
 
 
 _COPIERS: Final[dict[type, Callable[[Any, int], Any]]] = {
-    **dict.fromkeys(ATOMS, _copy_atom),
     datetime: _copy_datetime,
     list: _copy_list,
     tuple: _copy_tuple,

@@ -72,12 +72,14 @@ class _Lowering:
         self.tagged = False
 
     def lower(self, value: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise Refused
         kind = type(value)
         lowerer = _SCALARS.get(kind)
         if lowerer is not None:
             return lowerer(value)
+        if kind in enums:
+            return _Ext(_ENUM, _pack([kind.__name__, value.name]))
+        if depth >= MAX_DEPTH:
+            raise Refused
         if kind is dict:
             return self._dict(value, depth + 1)
         if kind is list:
@@ -91,8 +93,6 @@ class _Lowering:
             self.tagged = True
             fields = {name: self.lower(getattr(value, name), depth + 1) for name in record.fields}
             return [_Ext(_RECORD, kind.__name__.encode()), fields]
-        if kind in enums:
-            return _Ext(_ENUM, _pack([kind.__name__, value.name]))
         raise Refused
 
     def _items(self, lowered: list[Any], items: Iterable[Any], depth: int) -> list[Any]:
@@ -163,6 +163,9 @@ _MARKER_OF: Final[dict[type, msgspec.msgpack.Ext]] = {
 }
 
 
+_NEWER: Final = "a newer version wrote it, or it is damaged"
+
+
 # --- decoding -------------------------------------------------------------------------------------------------------
 
 
@@ -182,13 +185,11 @@ def decode(data: bytes) -> Any:
     """
     kind = data[:1]
     if kind not in (_PLAIN, _TAGGED):
-        raise ValueError(
-            f"a stored value has the unknown format '{kind.hex()}': a newer version wrote it, or it is damaged"
-        )
+        raise ValueError(f"a stored value has the unknown format '{kind.hex()}': {_NEWER}")
     try:
         value = _unpack(memoryview(data)[1:])
         return value if kind == _PLAIN else _raise(value)
-    except (msgspec.DecodeError, TypeError, LookupError, OverflowError) as error:
+    except (msgspec.DecodeError, TypeError, LookupError, OverflowError, ValueError) as error:
         raise ValueError(f"a stored value cannot be read: {error}") from error
 
 
@@ -211,7 +212,7 @@ def _raise(value: Any) -> Any:
 def _read_ext(code: int, data: memoryview) -> Any:
     reader = _READERS.get(code)
     if reader is None:
-        raise ValueError(f"a stored value has the unknown part {code}: a newer version wrote it, or it is damaged")
+        raise ValueError(f"unknown part {code}: {_NEWER}")
     return reader(data)
 
 

@@ -56,5 +56,5 @@ def class_named(name: str) -> type:
     """The class registered under ``name``. Raises ValueError where there is none."""
     cls = _by_name.get(name)
     if cls is None:
-        raise ValueError(f"a stored value holds a {name}, which this version does not know")
+        raise ValueError(f"this version knows no record named {name}")
     return cls

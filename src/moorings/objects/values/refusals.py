@@ -60,7 +60,7 @@ def explain(value: Any, what: str, verb: str) -> TypeError | ValueError:
         problem = _problem(child, verb)
         if problem is None and any(child is container for container in open_containers):
             return ValueError(f"{what}: it contains itself{_where(path)}, and cycles cannot be {verb}")
-        if problem is None and len(branches) > MAX_DEPTH:
+        if problem is None and len(branches) >= MAX_DEPTH and _nests(child):
             return ValueError(f"{what}: it is nested over {MAX_DEPTH} levels deep, which cannot be {verb}")
         open_containers.append(child)
         branches.append(_children(child))
@@ -74,7 +74,7 @@ def _where(path: list[str]) -> str:
     if not path:
         return ""
     shown = "".join(path) if len(path) <= _SHOWN_PATH else "".join(["...", *path[-_SHOWN_PATH:]])
-    return f" (at {shown})"
+    return f" (at {shown.lstrip()})"
 
 
 def _problem(value: Any, verb: str) -> tuple[str, str] | None:
@@ -93,6 +93,10 @@ def _problem(value: Any, verb: str) -> tuple[str, str] | None:
         return None
     advice = next((advice for base, advice in _REPLACEMENTS if issubclass(kind, base)), _SUPPORTED)
     return f"'{kind.__qualname__}' values cannot be {verb}", advice
+
+
+def _nests(value: Any) -> bool:
+    return type(value) in CONTAINERS or type(value) in records
 
 
 def _children(value: Any) -> Iterator[tuple[str | None, Any]]:
