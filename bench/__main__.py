@@ -1,0 +1,90 @@
+"""`python -m bench [CASE ...]`: run cases, print the report, write it as JSON. Its figures never make it fail.
+
+The exit code is 1 only where something could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from dataclasses import replace
+
+from bench.harness.case import FULL, QUICK, Bench, Effort, load_cases
+from bench.harness.contestants import BENCH
+from bench.harness.figures import Result
+from bench.harness.process import BenchError
+from bench.harness.report import machine, render, write_json
+
+
+def parse(names: list[str]) -> tuple[list[str], Effort]:
+    """What the command line asks for: the cases, and the effort."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="short rounds beside nginx alone: a minute in all")
+    parser.add_argument("--rounds", type=int, help="rounds per contestant")
+    parser.add_argument("--seconds", type=int, help="length of a round")
+    parser.add_argument("--samples", type=int, help="samples of what is measured one by one")
+    parser.add_argument("--contestants", metavar="NAME,...", help="of nginx, haproxy, caddy, moorings")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.cases if name not in names]
+    if unknown:
+        parser.error(f"no such case: {', '.join(unknown)} (there are {', '.join(names)})")
+    effort = QUICK if arguments.quick else FULL
+    for field in ("rounds", "seconds", "samples"):
+        value = getattr(arguments, field)
+        if value is not None:
+            if value < 1:
+                parser.error(f"--{field} {value}: at least 1")
+            effort = replace(effort, **{field: value})
+    if arguments.contestants:
+        effort = replace(effort, contestants=tuple(arguments.contestants.split(",")))
+    return arguments.cases or names, effort
+
+
+def show_progress(text: str) -> None:
+    """On a terminal only: a line that the next one overwrites."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    cases = load_cases()
+    names, effort = parse(list(cases))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contestants are stopped
+    results: list[tuple[str, str, Result]] = []
+    failed = False
+    with Bench(effort, progress=show_progress) as bench:
+        cores = bench.site.cores
+        os.sched_setaffinity(0, {cores.load})
+        facts = machine(cores, effort)
+        print(f"# {facts['cpu']}, Linux {facts['kernel']}, load average {facts['load_average']:.2f}")
+        print(f"# contestants on core {cores.proxy}, load and programs on core {cores.load};", end=" ")
+        print(f"medians of {effort.rounds} interleaved rounds of {effort.seconds} s\n", flush=True)
+        if cores.proxy == cores.load:
+            print("# only one core: the load takes its time from what is measured\n")
+        for name in names:
+            case = cases[name]
+            try:
+                result = case.run(bench)
+            except BenchError as error:
+                show_progress("")
+                print(f"## {case.title}\n\nnot measured: {error}\n", flush=True)
+                failed = True
+                continue
+            show_progress("")
+            print(render(case.title, result), flush=True)
+            results.append((name, case.title, result))
+    path = write_json(BENCH / "out", facts, results)
+    print(f"JSON: {os.path.relpath(path)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

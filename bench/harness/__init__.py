@@ -1,0 +1,1 @@
+"""What every case of the bench uses: pinned processes, contestants, load, figures and the report."""

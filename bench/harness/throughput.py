@@ -1,0 +1,104 @@
+"""Contestants under the same load in interleaved rounds: what most cases are made of.
+
+Rounds are interleaved, and a ratio is taken within a round, so that what slows the machine down
+for a while slows down both.
+"""
+
+from __future__ import annotations
+
+import http.client
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bench.harness.case import Bench
+from bench.harness.contestants import PLATFORM, REFERENCE, Contestant
+from bench.harness.figures import Direction, Figure, Result, Row, Verdict
+from bench.harness.load import Load, Seen, run_wrk
+from bench.harness.process import BenchError
+
+MIB = 1 << 20
+WARM_UP_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One contestant's round: what the load saw, and what it cost."""
+
+    seen: Seen
+    cpu_us: float  # per request
+    rss: int
+
+
+def check_answer(contestant: Contestant, load: Load, *, length: int) -> None:
+    """One request, whose answer must be whole: nothing is measured that doesn't work. Raises BenchError."""
+    address = urlsplit(contestant.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    try:
+        connection.request("GET", load.path, headers={"X-Session-ID": load.session})
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200 or len(body) != length:
+            raise BenchError(f"{contestant.name} answered {response.status} with {len(body)} bytes: {body[:500]!r}")
+    except (OSError, http.client.HTTPException) as error:
+        raise BenchError(f"{contestant.name} gave no answer: {error!r}\n{contestant.process.last_words()}") from error
+    finally:
+        connection.close()
+
+
+def measure(bench: Bench, contestant: Contestant, load: Load, *, seconds: int) -> Round:
+    """One round. Raises BenchError where the load saw errors."""
+    before = contestant.usage()
+    seen = run_wrk(contestant.url, load, seconds=seconds, core=bench.site.cores.load)
+    after = contestant.usage()
+    if seen.errors:
+        raise BenchError(f"{contestant.name}: {seen.errors} errors among {seen.requests} answers")
+    return Round(seen, (after.cpu - before.cpu) / seen.requests * 1e6, after.rss)
+
+
+def interleave(bench: Bench, contestants: list[Contestant], load: Load, *, length: int) -> dict[str, list[Round]]:
+    """Check and warm up each contestant, then measure them in turn, round after round."""
+    for contestant in contestants:
+        check_answer(contestant, load, length=length)
+        measure(bench, contestant, load, seconds=WARM_UP_SECONDS)
+    rounds: dict[str, list[Round]] = {contestant.name: [] for contestant in contestants}
+    for number in range(bench.effort.rounds):
+        for contestant in contestants:
+            bench.progress(f"round {number + 1} of {bench.effort.rounds}: {contestant.name}")
+            rounds[contestant.name].append(measure(bench, contestant, load, seconds=bench.effort.seconds))
+    return rounds
+
+
+def ratios(rounds: dict[str, list[Round]], name: str) -> Figure:
+    """The rate of `name` over that of the reference, round by round."""
+    pairs = zip(rounds[name], rounds[REFERENCE], strict=True)
+    return Figure.of((mine.seen.rate / reference.seen.rate for mine, reference in pairs), "x")
+
+
+def tabulate(rounds: dict[str, list[Round]], *, as_bytes: bool) -> tuple[Row, ...]:
+    """A row per contestant; rates in MiB/s where `as_bytes`."""
+    rows = []
+    for name, measured in rounds.items():
+        figures = {}
+        if as_bytes:
+            figures["MiB/s"] = Figure.of((r.seen.bytes / r.seen.seconds / MIB for r in measured), "MiB/s")
+        else:
+            figures["req/s"] = Figure.of((r.seen.rate for r in measured), "req/s")
+        if REFERENCE in rounds:
+            figures[f"÷ {REFERENCE}"] = ratios(rounds, name)
+        figures["CPU µs/req"] = Figure.of((r.cpu_us for r in measured), "µs")
+        figures["p50"] = Figure.of((r.seen.p50 for r in measured), "ms")
+        figures["p99"] = Figure.of((r.seen.p99 for r in measured), "ms")
+        figures["RSS"] = Figure.of((r.rss / MIB for r in measured), "MiB")
+        rows.append(Row(name, figures))
+    return tuple(rows)
+
+
+def compare(bench: Bench, load: Load, *, length: int, bound: float, aim: float, as_bytes: bool = False) -> Result:
+    """A whole case: all contestants under `load`; the platform's ratio to the reference beside `bound` and `aim`."""
+    with bench.contestants() as contestants:
+        rounds = interleave(bench, contestants, load, length=length)
+    verdicts: tuple[Verdict, ...] = ()
+    if PLATFORM in rounds and REFERENCE in rounds:
+        ratio = ratios(rounds, PLATFORM).median
+        verdicts = (Verdict(f"{PLATFORM} ÷ {REFERENCE}", ratio, "x", Direction.AT_LEAST, bound, aim),)
+    return Result(tabulate(rounds, as_bytes=as_bytes), verdicts)
