@@ -1,1 +1,1 @@
-
+"""What is configured outside the code: durations, environment files."""

@@ -1,0 +1,171 @@
+"""``Container``: the class that users subclass."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from moorings.containers.lifecycle import State
+from moorings.containers.traffic import send
+from moorings.http import Request, Response
+from moorings.objects.durable_object import DurableObject, inline
+from moorings.objects.event import current_event
+from moorings.observer import ErrorReported
+
+if TYPE_CHECKING:
+    from moorings.containers.controller import Controller
+    from moorings.objects.state import DurableObjectState
+
+
+class Container(DurableObject):
+    """A named container: one live instance per name, started on its first request, put to sleep when idle.
+
+    Set the attributes in a subclass; override ``fetch`` or the hooks where the defaults don't do. Hooks may be ``def`` or
+    ``async def``. Source: developers.cloudflare.com/containers/container-package/
+    """
+
+    default_port: int | None = None
+    """Where ``fetch`` sends requests."""
+
+    required_ports: Sequence[int] = ()
+    """Ports that must accept before the container counts as ready; ``default_port`` alone where empty."""
+
+    sleep_after: str | float | timedelta = "10m"
+    """Idle time after which ``on_activity_expired`` decides: seconds, a timedelta, or "30s", "5m", "1h"."""
+
+    env_vars: Mapping[str, str] = {}
+    """Environment variables of the program."""
+
+    entrypoint: Sequence[str] | None = None
+    """What to run. ``{port}`` and ``{port:8081}`` stand for the ports given by the process runtime."""
+
+    image: str | None = None
+    """A folder with a Dockerfile, beside the worker file, or an image reference. The process runtime runs in that folder."""
+
+    enable_internet: bool = True
+    """Whether the container may reach outside (image runtimes)."""
+
+    ping_endpoint: str | None = None
+    """A path that must give an HTTP answer before the container counts as ready."""
+
+    h2c_ports: Sequence[int] = ()
+    """Ports that speak HTTP/2 without TLS."""
+
+    labels: Mapping[str, str] = {}
+    """Labels that image runtimes attach to the container."""
+
+    instance_type: str | None = None
+    """The size of the container (image runtimes)."""
+
+    max_instances: int = 100
+    """How many containers of this class may run at once; further requests wait 8 s for a place."""
+
+    stop_grace: str | float | timedelta = "15m"
+    """Time between the stop signal and SIGKILL."""
+
+    _controller: Controller
+
+
+    def __new__(cls, ctx: DurableObjectState, env: Any) -> Container:  # noqa: PYI034  # subclasses return themselves
+        self = super().__new__(cls)
+        self._controller = ctx.services["controller"]
+        return self
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    @inline
+    async def fetch(self, request: Request) -> Response:
+        """Forward a request to the container, starting it and waiting for its port where need be.
+
+        The port is the one that ``switch_port`` chose for this request, else ``default_port``, else the first of
+        ``required_ports``. Raises NoInstanceAvailable (503), PortNotReady (504), ContainerFailedToStart (500),
+        UpstreamError (502).
+        """
+        return await send(self._controller, request)
+
+    @inline
+    async def container_fetch(self, request: Request | str | URL, port: int | None = None, **options: Any) -> Response:
+        """Like ``fetch``, for a Request or a URL, and to any declared port. Keyword options are those of Request."""
+        if not isinstance(request, Request):
+            request = Request(URL("http://container").join(URL(request)), **options)
+        return await send(self._controller, request, port)
+
+    def switch_port(self, port: int) -> None:
+        """Send this request, and no other, to another declared port: call it in ``fetch`` before ``super().fetch``.
+
+        Raises ConfigError for a port the class doesn't declare, RuntimeError outside of a request.
+        """
+        self._controller.check_declared(port)
+        event = current_event.get()
+        if event is None or event.activation is not self._controller.activation:
+            raise RuntimeError("switch_port holds for one request: call it inside fetch()")
+        event.port = port
+
+    # --- life cycle -------------------------------------------------------------------------------------------------
+
+    @inline
+    async def start(self) -> None:
+        """Start the container if it isn't running; returns when its program exists (its ports may not accept yet)."""
+        await self._controller.start()
+
+    @inline
+    async def start_and_wait_for_ports(self, ports: int | Iterable[int] | None = None) -> None:
+        """Start the container if it isn't running, and wait until every port accepts.
+
+        ``ports`` defaults to ``required_ports``, else ``default_port``. All callers share one start and its outcome.
+        Raises NoInstanceAvailable after 8 s without a place, PortNotReady after 20 s, ContainerFailedToStart.
+        """
+        controller = self._controller
+        if ports is None:
+            if not controller.warm_ports.issuperset(controller.options.awaited_ports) or not controller.warm_ports:
+                await controller.ready()
+        else:
+            await controller.ready((ports,) if isinstance(ports, int) else tuple(ports))
+
+    @inline
+    async def wait_for_port(self, port: int) -> None:
+        """Wait until one port accepts, starting the container if need be."""
+        await self._controller.ready((port,))
+
+    @inline
+    async def stop(self, signal: int = signals.SIGTERM) -> None:
+        """Stop gracefully; returns once the signal is sent. Idempotent. ``on_stop`` runs first, SIGKILL after ``stop_grace``."""
+        await self._controller.stop(signal)
+
+    @inline
+    async def destroy(self) -> None:
+        """SIGKILL at once; returns when the container has ended."""
+        await self._controller.destroy()
+
+    @inline
+    async def get_state(self) -> State:
+        """What the container is doing, since when, and the exit code of its last end."""
+        return self._controller.state()
+
+    @inline
+    def renew_activity_timeout(self) -> None:
+        """Start the ``sleep_after`` period anew."""
+        self._controller.activity.renew()
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """The container has started; runs once per start, before the waiting requests are forwarded."""
+
+    def on_stop(self) -> Any:
+        """The container is about to get its stop signal; connections are still open. Takes at most 5 s."""
+
+    def on_exit(self, exit_code: int, reason: str) -> Any:
+        """The container has ended, in whatever way. ``reason``: exit, signal, oom, destroyed or platform."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """The container could not be started, or a hook raised. Reports the error unless overridden."""
+        self._controller.service.observer.notify(ErrorReported("container", error, self._controller.subject))
+
+    def on_activity_expired(self) -> Any:
+        """The container has been idle for ``sleep_after``. A true result keeps it for another period; else it stops."""
+        return False

@@ -1,0 +1,49 @@
+"""One start of one container, from the intent to its exit."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Any
+
+from moorings.proxy import UpstreamPool
+from moorings.runtimes.base import Exit, Running
+
+
+class Incarnation:
+    """What is known of one start. ``spawned`` and ``exited`` are the two moments others wait for."""
+
+    __slots__ = (
+        "exited",
+        "last_words",
+        "on_start",
+        "open_ports",
+        "pools",
+        "probes",
+        "running",
+        "signalled",
+        "signals_sent",
+        "spawned",
+        "stopping",
+        "token",
+    )
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.token = secrets.token_hex(16)
+        self.running: Running | None = None
+        self.spawned: asyncio.Future[bool] = loop.create_future()
+        self.exited: asyncio.Future[Exit] = loop.create_future()
+        self.signalled: asyncio.Future[None] = loop.create_future()
+        self.last_words: asyncio.Task[tuple[str, ...]] | None = None
+        self.on_start: asyncio.Task[Any] | None = None
+        self.open_ports: set[int] = set()
+        self.probes: dict[int, asyncio.Task[None]] = {}
+        self.pools: dict[int, UpstreamPool] = {}
+        self.signals_sent: set[int] = set()
+        self.stopping = False
+
+    def abort_connections(self) -> None:
+        """Break every connection into the container: it is gone."""
+        for pool in self.pools.values():
+            pool.abort()

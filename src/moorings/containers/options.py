@@ -1,0 +1,208 @@
+"""What a Container class declares, checked once when it is loaded.
+
+All mistakes of a class are reported at once, each with the attribute's name and what was expected.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from moorings.config.durations import seconds
+from moorings.errors import ConfigError
+
+HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "on_start": (),
+    "on_stop": (),
+    "on_exit": ("exit_code", "reason"),
+    "on_error": ("error",),
+    "on_activity_expired": (),
+}
+"""The hooks of a Container and the parameters each is called with."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """What a start depends on; in ``dev`` a container is restarted when these change, and only then."""
+
+    entrypoint: tuple[str, ...]
+    image: str | None
+    directory: Path
+    ports: tuple[int, ...]
+    env_vars: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+    enable_internet: bool
+    instance_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerOptions:
+    """A Container class's attributes, parsed. Times are in seconds."""
+
+    class_name: str
+    start: StartOptions
+    default_port: int | None
+    required_ports: tuple[int, ...]
+    sleep_after: float
+    stop_grace: float
+    max_instances: int
+    ping_endpoint: str | None
+    h2c_ports: frozenset[int]
+
+    @property
+    def awaited_ports(self) -> tuple[int, ...]:
+        """The ports that ``start_and_wait_for_ports()`` waits for when it is given none."""
+        if self.required_ports:
+            return self.required_ports
+        return () if self.default_port is None else (self.default_port,)
+
+    @property
+    def fetch_port(self) -> int | None:
+        """Where ``fetch`` goes when nothing else is said: ``default_port``, else the first required port."""
+        if self.default_port is not None:
+            return self.default_port
+        return self.required_ports[0] if self.required_ports else None
+
+
+class _Reader:
+    """Reads attributes of one class and gathers what is wrong with them."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.mistakes: list[str] = []
+
+    def read(self, name: str, expected: str, parse: Callable[[Any], Any]) -> Any:
+        value = getattr(self.cls, name)
+        try:
+            return parse(value)
+        except (TypeError, ValueError) as error:
+            detail = f" ({error})" if str(error) else ""
+            self.mistakes.append(f"{self.cls.__name__}.{name} = {value!r:.80}: expected {expected}{detail}")
+            return None
+
+
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise ValueError
+    return value
+
+
+def _optional_port(value: Any) -> int | None:
+    return None if value is None else _port(value)
+
+
+def _ports(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str | bytes | Mapping):
+        raise TypeError
+    ports = tuple(_port(port) for port in value)
+    if len(set(ports)) != len(ports):
+        raise ValueError("a port is listed twice")
+    return ports
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError('a list of words, such as ["python", "server.py"]')
+    words = tuple(value or ())
+    if not all(isinstance(word, str) and "\0" not in word for word in words):
+        raise TypeError
+    return words
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    for key, item in value.items():
+        if not isinstance(key, str) or not isinstance(item, str):
+            raise TypeError(f"{key!r}: {item!r}")
+        if not key or "=" in key or "\0" in key + item:
+            raise ValueError(f"{key!r}")
+    return tuple(sorted(value.items()))
+
+
+def _positive_duration(value: str | float | timedelta) -> float:
+    parsed = seconds(value)
+    if parsed <= 0:
+        raise ValueError("it must be more than 0")
+    return parsed
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _optional_text(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError
+    return value or None
+
+
+def read_options(cls: type, base: Path) -> ContainerOptions:
+    """The options of a Container class whose worker file lies in ``base``. Raises ConfigError naming every mistake."""
+    reader = _Reader(cls)
+    duration = 'seconds, a timedelta, or a text such as "30s", "5m", "1h"'
+    default_port = reader.read("default_port", "a port from 1 to 65535, or None", _optional_port)
+    required = reader.read("required_ports", "a list of ports from 1 to 65535", _ports) or ()
+    ping = reader.read("ping_endpoint", 'a path such as "/health", or None', _optional_text)
+    image = reader.read("image", "a folder with a Dockerfile or an image reference, or None", _optional_text)
+    entrypoint = reader.read("entrypoint", "a list of strings", _strings) or ()
+    h2c = reader.read("h2c_ports", "a list of ports", _ports) or ()
+    folder = (base / image) if image is not None else base
+    declared = dict.fromkeys([*([default_port] if default_port else []), *required, *h2c])
+    start = StartOptions(
+        entrypoint=entrypoint,
+        image=image,
+        directory=(folder if folder.is_dir() else base).resolve(),
+        ports=tuple(declared),
+        env_vars=reader.read("env_vars", "a mapping of str to str", _pairs) or (),
+        labels=reader.read("labels", "a mapping of str to str", _pairs) or (),
+        enable_internet=reader.read("enable_internet", "True or False", _flag) is not False,
+        instance_type=reader.read("instance_type", "a name such as 'basic', or None", _optional_text),
+    )
+    options = ContainerOptions(
+        class_name=cls.__name__,
+        start=start,
+        default_port=default_port,
+        required_ports=required,
+        sleep_after=reader.read("sleep_after", duration, _positive_duration) or 1.0,
+        stop_grace=reader.read("stop_grace", duration, _positive_duration) or 1.0,
+        max_instances=reader.read("max_instances", "a whole number of at least 1", _count) or 1,
+        ping_endpoint=ping,
+        h2c_ports=frozenset(h2c),
+    )
+    if not entrypoint and image is None:
+        reader.mistakes.append(
+            f'{cls.__name__} has neither entrypoint nor image: say what to run, such as entrypoint = ["python", "server.py"]'
+        )
+    reader.mistakes += _hook_mistakes(cls)
+    if reader.mistakes:
+        raise ConfigError("\n".join(reader.mistakes))
+    return options
+
+
+def _hook_mistakes(cls: type) -> list[str]:
+    mistakes = []
+    for hook, parameters in HOOK_PARAMETERS.items():
+        method = inspect.getattr_static(cls, hook, None)
+        wanted = f"def {hook}({', '.join(('self', *parameters))})"
+        if not inspect.isfunction(method):
+            mistakes.append(f"{cls.__name__}.{hook} must be a method: {wanted}")
+            continue
+        try:
+            inspect.signature(method).bind(None, *parameters)
+        except TypeError:
+            has = f"{hook}{inspect.signature(method)}"
+            mistakes.append(f"{cls.__name__}.{has} can't be called: the hook is {wanted}, plain or async")
+    return mistakes

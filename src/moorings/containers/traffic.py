@@ -1,0 +1,63 @@
+"""A request's way into a container: which port, is it ready, and the bytes.
+
+A warm request passes here without a lock, a timer or a task of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moorings.containers.waiting import first_of
+from moorings.errors import ConfigError
+from moorings.http import Request, Response
+from moorings.objects.event import current_event
+from moorings.proxy import ConnectFailed, forward
+
+if TYPE_CHECKING:
+    from moorings.containers.controller import Controller
+
+EXIT_NOTICE = 0.1
+"""Seconds that a refused connection waits for the exit that may explain it."""
+
+
+def port_of(controller: Controller, request: Request, port: int | None) -> int:
+    """The port a request goes to: the one given, else the request's or the event's own choice, else the class's."""
+    if port is None:
+        port = request.container_port
+    if port is None:
+        event = current_event.get()
+        if event is not None and event.port is not None and event.activation is controller.activation:
+            port = event.port
+        else:
+            port = controller.options.fetch_port
+    if port is None:
+        name = controller.subject.class_name
+        raise ConfigError(f"{name} has no port to send a request to: set {name}.default_port")
+    return port
+
+
+async def send(controller: Controller, request: Request, port: int | None = None) -> Response:
+    """Forward a request into the container, starting it and waiting for the port where need be."""
+    port = port_of(controller, request, port)
+    activity = controller.activity
+    for attempt in (1, 2):
+        activity.begin()
+        try:
+            if port not in controller.warm_ports:
+                await controller.ready((port,))
+            incarnation = controller.incarnation
+            assert incarnation is not None
+            pool = incarnation.pools.get(port) or controller.pool(incarnation, port)
+        except BaseException:
+            activity.end()
+            raise
+        try:
+            return await forward(request, pool, on_end=activity.end)
+        except ConnectFailed:
+            # Nothing was written. Where the container has just ended, a new one serves the request.
+            if attempt == 2:
+                raise
+            await first_of(controller.service.clock, [incarnation.exited], EXIT_NOTICE)
+            if not incarnation.exited.done():
+                raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,349 @@
+"""One object in memory: the user's instance, its gate, and every task that belongs to it.
+
+Invariants: at most one activation per id exists in a namespace. Its handlers are its own tasks: a caller that is cancelled
+stops waiting and nothing else. A *reset* drops the user's instance and fails what is under way; the activation itself, and the
+container it hosts, stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from moorings.clock import Clock
+from moorings.errors import DeadlockError, ObjectReset, WorkerError
+from moorings.http import Request, Response
+from moorings.objects.event import Event, EventKind, current_event
+from moorings.objects.gate import Block, InputGate, gated
+from moorings.objects.identity import ObjectId
+from moorings.observer import ErrorReported, Observer, Subject
+
+if TYPE_CHECKING:
+    from moorings.objects.state import DurableObjectState
+
+T = TypeVar("T")
+
+
+class Hosted(Protocol):
+    """What an activation keeps alive beside the user's instance (a container); injected by the layer above."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it must be kept in memory."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are in flight, those of ``begin_request`` among them."""
+
+    def begin_request(self) -> None:
+        """A request is being handled by the user's code."""
+
+    def end_request(self) -> None:
+        """It isn't any more."""
+
+
+class Durable(Protocol):
+    """The object's writes that are not on disk yet; the output gate waits for them."""
+
+    def pending(self) -> Awaitable[None] | None:
+        """Something to await until all writes made so far are durable; None where they are."""
+
+    def reset(self) -> None:
+        """Forget what memory holds beyond the disk."""
+
+    def close(self) -> None:
+        """Close the files that are open for the object; it may be used again."""
+
+
+class Activation:
+    """The single live instance of one object."""
+
+    __slots__ = (
+        "_factory",
+        "_generation",
+        "_observer",
+        "_running",
+        "alive",
+        "clock",
+        "durable",
+        "env",
+        "gate",
+        "hosted",
+        "id",
+        "idle_since",
+        "instance",
+        "requests",
+        "state",
+        "subject",
+    )
+
+    def __init__(
+        self,
+        object_id: ObjectId,
+        subject: Subject,
+        *,
+        factory: Callable[[Activation], Any],
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self.id = object_id
+        self.alive = True
+        self.env: Any = None
+        self.subject = subject
+        self.clock = clock
+        self.gate = InputGate()
+        self.hosted: Hosted | None = None
+        self.durable: Durable | None = None
+        self.state: DurableObjectState | None = None
+        self.instance: Any = None
+        self.requests = 0
+        self.idle_since = clock.monotonic()
+        self._factory = factory
+        self._generation = 0
+        self._observer = observer
+        self._running: dict[asyncio.Task[Any], tuple[Event, asyncio.Future[Any] | None]] = {}
+
+    # --- delivering events --------------------------------------------------------------------------------------
+
+    async def deliver(self, label: str, invoke: Callable[[Any], Any], *, counted: bool = False) -> Any:
+        """Run ``invoke(instance)`` as an event of this object and return what it gives (awaited, where it is awaitable).
+
+        A ``counted`` event is a request in flight until its handler ends, whoever has gone away by then. The caller may be cancelled; the handler goes on. Raises what the handler raised, DeadlockError where the call comes
+        out of this object's own block, and ObjectReset where the object's memory was dropped meanwhile.
+        """
+        parent = current_event.get()
+        block = self.gate.block
+        if block is not None and parent is not None and parent.descends_from(block.event):
+            raise DeadlockError(
+                f"{label}: called on {self.subject.label} from inside its own block_concurrency_while, which holds back all "
+                "its events until it ends; call self.method() directly instead of through the stub"
+            )
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        event = Event(self, EventKind.HANDLER, label, parent)
+        task = self._spawn(event, self._handle(event, invoke, answer), answer)
+        if counted:
+            self.requests += 1
+            if self.hosted is not None:
+                self.hosted.begin_request()
+            task.add_done_callback(self._request_ended)
+        return await answer
+
+    async def fetch(self, request: Request) -> Response:
+        """Deliver a request to the user's ``fetch``. Raises WorkerError where it returns no Response."""
+        response = await self.deliver("fetch", lambda instance: instance.fetch(request), counted=True)
+        if not isinstance(response, Response):
+            raise WorkerError(
+                f"{self.subject.class_name}.fetch returned {type(response).__name__}; it must return a Response"
+            )
+        return response
+
+    def run_hook(self, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
+        """Run ``invoke(instance)`` at once, past the gates. The caller owns the outcome: it must await the task."""
+        event = Event(self, EventKind.HOOK, label, current_event.get())
+
+        async def hook() -> Any:
+            result = invoke(self.instantiated())
+            return await result if isinstance(result, Awaitable) else result
+
+        return self._spawn(event, hook(), None)
+
+    async def _handle(self, event: Event, invoke: Callable[[Any], Any], answer: asyncio.Future[Any]) -> None:
+        try:
+            instance = self.instantiated()
+            if not self.gate.free:
+                await self.gate.enter(event)
+                instance = self.instantiated()
+            result = invoke(instance)
+            if asyncio.iscoroutine(result):
+                result = await gated(self.gate, event, result)
+            elif isinstance(result, Awaitable):
+                result = await result
+            await self.written()
+        except asyncio.CancelledError:
+            if not answer.done():
+                answer.set_exception(ObjectReset(f"{event.label} was cancelled: {self.subject.label} went away"))
+        except Exception as error:  # noqa: BLE001  # the caller gets it, or the observer where the caller is gone
+            if answer.done():
+                self.report(event.label, error)
+            else:
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(result)
+
+    async def written(self) -> None:
+        """The output gate: wait until every write that the object has made so far is durable."""
+        if self.durable is not None:
+            pending = self.durable.pending()
+            if pending is not None:
+                await pending
+
+    def instantiated(self) -> Any:
+        """The user's instance, made now if there is none. Raises what its constructor raises."""
+        if self.instance is None:
+            event = Event(self, EventKind.CONSTRUCTOR, "__init__", current_event.get())
+            context = copy_context()
+            context.run(current_event.set, event)
+            self.instance = context.run(self._factory, self)
+        return self.instance
+
+    def _spawn(
+        self,
+        event: Event,
+        coroutine: Coroutine[Any, Any, T],
+        answer: asyncio.Future[Any] | None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        if context is None:
+            context = copy_context()
+            context.run(current_event.set, event)
+        task = asyncio.get_running_loop().create_task(coroutine, context=context)
+        self._running[task] = (event, answer)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.pop(task, None)
+        if not self._running:
+            self.idle_since = self.clock.monotonic()
+
+    def _request_ended(self, task: asyncio.Task[Any]) -> None:
+        self.requests -= 1
+        if self.hosted is not None:
+            self.hosted.end_request()
+
+    # --- what handlers may ask for --------------------------------------------------------------------------------
+
+    def block(self, closure: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+        """``ctx.block_concurrency_while``: see DurableObjectState."""
+        event = current_event.get()
+        if event is None or event.activation is not self:
+            raise RuntimeError("block_concurrency_while belongs to the object's own handlers and constructor")
+        held = self.gate.block
+        if held is not None and held.event is event:
+            return closure()
+        block = Block(event, self.clock)
+        immediately = held is None
+        if immediately:
+            self.gate.close(block)
+        task = self._spawn(event, self._block(event, block, closure, immediately), None, copy_context())
+        task.add_done_callback(_retrieve)
+        return asyncio.shield(task)
+
+    async def _block(self, event: Event, block: Block, closure: Callable[[], Awaitable[T]], entered: bool) -> T:
+        if not entered:
+            await self.gate.enter(event)
+            self.gate.close(block)
+        generation = self._generation
+        timed_out = False
+        task = asyncio.current_task()
+
+        def on_timeout() -> None:
+            nonlocal timed_out
+            timed_out = True
+            if task is not None:
+                task.cancel()
+
+        block.start(on_timeout)
+        try:
+            result = await closure()
+        except BaseException as error:
+            if timed_out:
+                failure: BaseException = ObjectReset(
+                    f"block_concurrency_while of {self.subject.label} took over 30 seconds; the object was reset"
+                )
+            elif isinstance(error, asyncio.CancelledError):
+                block.end()
+                raise
+            else:
+                failure = error
+            if generation == self._generation:
+                self.reset(_reset_because(self.subject, failure), spare=event)
+            if failure is error:
+                raise
+            raise failure from None
+        self.gate.open(block)
+        return result
+
+    def wait_until(self, awaitable: Awaitable[Any]) -> None:
+        """Keep the object in memory until ``awaitable`` is done; what it raises is reported."""
+        event = Event(self, EventKind.HANDLER, "wait_until", current_event.get())
+
+        async def background() -> None:
+            try:
+                await awaitable
+            except Exception as error:  # noqa: BLE001  # nobody else is left to receive it
+                self.report("wait_until", error)
+
+        self._spawn(event, background(), None)
+
+    # --- losing memory --------------------------------------------------------------------------------------------
+
+    def reset(self, error: ObjectReset, *, spare: Event | None = None) -> None:
+        """Drop the user's instance: waiting and running events fail with ``error``; hooks and ``spare`` run on."""
+        self._generation += 1
+        self.instance = None
+        if self.durable is not None:
+            self.durable.reset()
+        self.gate.fail(error)
+        for task, (event, answer) in list(self._running.items()):
+            if event.kind is EventKind.HOOK or event is spare:
+                continue
+            if answer is not None and not answer.done():
+                answer.set_exception(error)
+            task.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing at all goes on here, so that the memory can be given back."""
+        return (
+            not self._running
+            and not self.requests
+            and self.gate.block is None
+            and (self.hosted is None or not self.hosted.active)
+            and (self.durable is None or self.durable.pending() is None)
+        )
+
+    @property
+    def load(self) -> int:
+        """Requests in flight, for balancing."""
+        return self.requests if self.hosted is None else self.hosted.in_flight
+
+    def learn_name(self, name: str) -> None:
+        """The object was first found by its id and now by its name."""
+        if self.id.name is None:
+            self.id = ObjectId(self.id.raw, name)
+            self.subject = Subject(self.subject.class_name, self.subject.object_id, name)
+
+    def put_away(self) -> None:
+        """Let go of the user's instance and of what is open on its behalf."""
+        self.instance = None
+        if self.durable is not None:
+            self.durable.close()
+
+    async def shutdown(self) -> None:
+        """Cancel what still runs and wait for it."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def report(self, where: str, error: BaseException) -> None:
+        """Hand an error that nobody else can receive to the observer."""
+        self._observer.notify(ErrorReported(where, error, self.subject))
+
+
+def _reset_because(subject: Subject, error: BaseException) -> ObjectReset:
+    if isinstance(error, ObjectReset):
+        return error
+    reset = ObjectReset(f"block_concurrency_while of {subject.label} failed: {type(error).__name__}: {error}")
+    reset.__cause__ = error
+    return reset
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """A block whose awaitable was dropped has told its failure to the object's waiters already."""
+    if not task.cancelled():
+        task.exception()

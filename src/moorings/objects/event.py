@@ -1,0 +1,48 @@
+"""What is being handled right now.
+
+Every delivery to an object (a request, an RPC call, an alarm, a hook) is one ``Event``. It travels in a context variable that
+holds this one mutable cell: tasks that the handler makes copy the variable but share the cell, so ``switch_port`` inside a
+child task still means this request, and never another.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moorings.objects.activation import Activation
+
+
+class EventKind(Enum):
+    """How an event is delivered: handlers pass the object's gates, hooks bypass them."""
+
+    HANDLER = "handler"
+    CONSTRUCTOR = "constructor"
+    HOOK = "hook"
+
+
+class Event:
+    """One delivery to one object; ``parent`` is the event whose code caused it, ``port`` what ``switch_port`` chose."""
+
+    __slots__ = ("activation", "kind", "label", "parent", "port")
+
+    def __init__(self, activation: Activation, kind: EventKind, label: str, parent: Event | None) -> None:
+        self.activation = activation
+        self.kind = kind
+        self.label = label
+        self.parent = parent
+        self.port: int | None = None
+
+    def descends_from(self, other: Event) -> bool:
+        """Whether ``other`` is this event or one of those that caused it."""
+        event: Event | None = self
+        while event is not None:
+            if event is other:
+                return True
+            event = event.parent
+        return False
+
+
+current_event: ContextVar[Event | None] = ContextVar("moorings_current_event", default=None)

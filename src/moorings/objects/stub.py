@@ -1,0 +1,186 @@
+"""Stubs: what ``get_by_name`` returns, at once and without I/O.
+
+A stub of a class has the class's public methods, each an RPC call: arguments and results are copied, so neither side can
+change what the other holds. Methods of the platform itself run no user code, so they are called in the caller's task.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from moorings.errors import NotCallable
+from moorings.http import Request, Response
+from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
+from moorings.objects.identity import ObjectId
+from moorings.objects.values import copy_value
+
+if TYPE_CHECKING:
+    from moorings.objects.activation import Activation
+    from moorings.objects.namespace import Namespace
+
+_BASE = URL("http://container")
+
+
+class Stub:
+    """The way to one object. Cheap to make, safe to keep: it finds the object again whenever it was put away."""
+
+    __slots__ = ("_activation", "_id", "_name", "_namespace")
+
+    def __init__(
+        self, namespace: Namespace, name: str | None, object_id: ObjectId | None, activation: Activation | None
+    ) -> None:
+        self._namespace = namespace
+        self._name = name
+        self._id = object_id
+        self._activation = activation
+
+    @property
+    def id(self) -> ObjectId:
+        """The object's id."""
+        if self._id is None:
+            assert self._name is not None
+            self._id = self._namespace.id_from_name(self._name)
+        return self._id
+
+    @property
+    def name(self) -> str | None:
+        """The object's name; None where only its id is known."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"<{self._namespace.class_name} stub {self._name if self._name is not None else self.id}>"
+
+    def _live(self) -> Activation:
+        activation = self._activation
+        if activation is None or not activation.alive:
+            activation = self._activation = self._namespace.activate(self.id)
+        return activation
+
+    async def fetch(
+        self,
+        request: Request | str | URL,
+        *,
+        method: str | None = None,
+        headers: Any = None,
+        body: Any = None,
+        json: Any = None,
+    ) -> Response:
+        """Send a request to the object and return its response, streamed.
+
+        ``request`` is a Request or a URL; a relative URL is resolved against ``http://container``. ``method``, ``headers``,
+        ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
+        """
+        if not isinstance(request, Request) or method is not None or headers is not None or body or json is not None:
+            request = _make_request(request, method, headers, body, json)
+        activation = self._live()
+        if self._namespace.inline_fetch and activation.gate.free:
+            return await activation.instantiated().fetch(request)  # type: ignore[no-any-return]
+        return await activation.fetch(request)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+    else:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            raise self._namespace.refusal(name)
+
+
+def _make_request(request: Request | str | URL, method: str | None, headers: Any, body: Any, json: Any) -> Request:
+    options: dict[str, Any] = {}
+    if method is not None:
+        options["method"] = method
+    if headers is not None:
+        options["headers"] = headers
+    if body is not None:
+        options["body"] = body
+    if json is not None:
+        options["json"] = json
+    if isinstance(request, Request):
+        return Request(request, **options)
+    return Request(_BASE.join(URL(request)), **options)
+
+
+def public_methods(cls: type) -> dict[str, Callable[..., Any]]:
+    """The methods of a user's class that a stub offers, by name."""
+    methods: dict[str, Callable[..., Any]] = {}
+    for name in dir(cls):
+        if name.startswith("_") or name in HOOKS or name == "fetch":
+            continue
+        method = inspect.getattr_static(cls, name)
+        if inspect.isfunction(method):
+            methods[name] = method
+    return methods
+
+
+def stub_type(cls: type[DurableObject]) -> type[Stub]:
+    """A Stub class with one async method per public method of ``cls``."""
+    body: dict[str, Any] = {"__slots__": (), "__doc__": cls.__doc__}
+    for name, method in public_methods(cls).items():
+        body[name] = _inline_call(name, method) if is_inline(method) else _rpc_call(f"{cls.__name__}.{name}", name, method)
+    return type(f"{cls.__name__}Stub", (Stub,), body)
+
+
+def _inline_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
+        activation = self._live()
+        if activation.gate.free:
+            result = method(activation.instantiated(), *args, **kwargs)
+        else:
+            result = activation.deliver(name, lambda instance: method(instance, *args, **kwargs))
+        return await result if inspect.isawaitable(result) else result
+
+    return _dressed(call, name, method)
+
+
+def _rpc_call(label: str, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(method)
+
+    async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(None, *args, **kwargs)  # a wrong call fails here, with Python's own message
+        sent = [hand_over(value, f"argument {_parameter(bound, i + 1)!r} of {label}") for i, value in enumerate(args)]
+        named = {key: hand_over(value, f"argument {key!r} of {label}") for key, value in kwargs.items()}
+        result = await self._live().deliver(label, lambda instance: getattr(instance, name)(*sent, **named))
+        return hand_over(result, f"the result of {label}")
+
+    return _dressed(call, name, method)
+
+
+def _parameter(bound: inspect.BoundArguments, index: int) -> str:
+    names = [
+        parameter.name
+        for parameter in bound.signature.parameters.values()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    return names[min(index, len(names) - 1)]
+
+
+def _dressed(call: Callable[..., Any], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    call.__name__ = name
+    call.__qualname__ = f"Stub.{name}"
+    call.__doc__ = method.__doc__
+    return call
+
+
+def hand_over(value: Any, what: str) -> Any:
+    """A copy of ``value`` for the other side; requests, responses and byte streams go by handle. Raises TypeError."""
+    if isinstance(value, Request | Response | AsyncIterator):
+        return value
+    return copy_value(value, what=what)
+
+
+def refusal(cls: type[DurableObject], name: str) -> NotCallable:
+    """Why a stub of ``cls`` has no ``name``."""
+    if name in HOOKS:
+        return NotCallable(f"{cls.__name__}.{name} is a hook: the platform calls it, a stub can't")
+    if name.startswith("_"):
+        return NotCallable(f"{cls.__name__}.{name} is private: a stub offers public methods only")
+    if hasattr(cls, name):
+        return NotCallable(f"{cls.__name__}.{name} is no method: a stub offers methods; write one that returns it")
+    offered = ", ".join(sorted(public_methods(cls))) or "none"
+    return NotCallable(f"{cls.__name__} has no method {name!r}; its public methods are: {offered}")

@@ -1,0 +1,94 @@
+"""Builds the namespaces of an app: each object's ``ctx``, and the controller of its container where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moorings.clock import Clock
+from moorings.containers.container import Container
+from moorings.containers.controller import Controller
+from moorings.containers.handle import ContainerHandle
+from moorings.containers.options import ContainerOptions
+from moorings.containers.service import ContainerService
+from moorings.containers.slots import Slots
+from moorings.objects.activation import Activation
+from moorings.objects.durable_object import DurableObject
+from moorings.objects.namespace import Namespace
+from moorings.objects.state import DurableObjectState
+from moorings.observer import Observer
+from moorings.worker.env import Env, binding_name
+from moorings.worker.loader import Application
+
+
+class Objects:
+    """All namespaces of an app, and what their activations are equipped with."""
+
+    def __init__(
+        self, app: Application, variables: Mapping[str, str], *, service: ContainerService, clock: Clock, observer: Observer
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._observer = observer
+        self._variables = dict(variables)
+        self._options: dict[str, ContainerOptions] = {}
+        self._slots: dict[str, Slots] = {}
+        self.namespaces: dict[str, Namespace] = {}
+        self.env = Env({})
+        self.reload(app, variables)
+
+    def reload(self, app: Application, variables: Mapping[str, str]) -> list[Controller]:
+        """Take a new version of the app. Returns the controllers whose container runs with outdated start options."""
+        self._variables = dict(variables)
+        old = self._options
+        self._options = dict(app.options)
+        for name, options in app.options.items():
+            if name in self._slots:
+                self._slots[name].resize(options.max_instances)
+            else:
+                self._slots[name] = Slots(name, options.max_instances, self._clock)
+        for name, cls in app.objects.items():
+            if name not in self.namespaces:
+                self.namespaces[name] = Namespace(cls, equip=self._equip, clock=self._clock, observer=self._observer)
+        self.env = Env(
+            {**self._variables, **{binding_name(name): self.namespaces[name] for name in app.objects}}
+        )
+        outdated = []
+        for controller in self._service.controllers():
+            name = controller.subject.class_name
+            if name not in app.options:
+                outdated.append(controller)
+                continue
+            controller.adopt_options(app.options[name])
+            if old[name].start != app.options[name].start:
+                outdated.append(controller)
+        for name, cls in app.objects.items():
+            namespace = self.namespaces[name]
+            for activation in namespace.live():
+                activation.env = self.env
+            if namespace.cls is not cls:
+                namespace.reload(cls)
+        return outdated
+
+    def _equip(self, activation: Activation, cls: type[DurableObject]) -> None:
+        services: dict[str, Any] = {}
+        if issubclass(cls, Container):
+            name = activation.subject.class_name
+            controller = Controller(activation, self._options[name], self._slots[name], self._service)
+            activation.hosted = controller
+            services["controller"] = controller
+            services["container"] = ContainerHandle(controller)
+        activation.env = self.env
+        activation.state = DurableObjectState(activation, services)
+
+    def activations(self) -> list[Activation]:
+        """Every activation in memory."""
+        return [activation for namespace in self.namespaces.values() for activation in namespace.live()]
+
+    async def shutdown(self) -> None:
+        """Put every object away; containers are left as they are."""
+        for namespace in self.namespaces.values():
+            for activation in namespace.live():
+                if isinstance(activation.hosted, Controller):
+                    await activation.hosted.shutdown()
+            await namespace.shutdown()

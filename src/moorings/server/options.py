@@ -1,0 +1,40 @@
+"""How a platform is run: what the command line says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+
+class Mode(Enum):
+    """Development shows everything and stops everything at its end; production tells clients nothing and leaves containers."""
+
+    DEV = "dev"
+    SERVE = "serve"
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOptions:
+    """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds."""
+
+    file: Path
+    mode: Mode
+    host: str = "127.0.0.1"
+    port: int = 8787
+    data_dir: Path | None = None
+    runtime: str = "auto"
+    env_file: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    stop_containers: bool = False
+    drain_timeout: float = 30.0
+
+    @property
+    def data(self) -> Path:
+        """The data folder: ``.moorings`` beside the worker file unless given."""
+        return (self.data_dir or self.file.resolve().parent / ".moorings").resolve()
+
+    @property
+    def debug(self) -> bool:
+        """Whether clients are shown tracebacks and the container's output."""
+        return self.mode is Mode.DEV

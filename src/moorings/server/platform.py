@@ -1,0 +1,191 @@
+"""The platform as a whole: loads the app, opens the runtime, serves, reloads, and stops in order.
+
+Order of stopping: no new connections; requests in flight end (up to a deadline); containers are stopped where that is wanted;
+objects are put away; the runtime is closed last. Nothing is left running that is not meant to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from moorings.clock import Clock, SystemClock
+from moorings.config.env_file import read_env_file
+from moorings.containers.controller import Controller
+from moorings.containers.lifecycle import DOWN
+from moorings.containers.service import Budgets, ContainerService, UnrecordedJournal
+from moorings.containers.waiting import first_of
+from moorings.http import HttpServer, Request, Response, problem_response
+from moorings.observer import ErrorReported, Notice, Observer
+from moorings.runtimes.base import ContainerRuntime, OnClose
+from moorings.runtimes.process import ProcessRuntime
+from moorings.server.objects import Objects
+from moorings.server.options import Mode, PlatformOptions
+from moorings.server.watchdog import Watchdog
+from moorings.worker.host import WorkerHost
+from moorings.worker.loader import Application, load_application
+
+DEV_STOP_GRACE = 10.0
+"""Seconds between the stop signal and SIGKILL at most, in ``dev``."""
+
+
+class Platform:
+    """One running platform. Call ``start`` once, then ``reload`` any number of times, then ``stop`` once."""
+
+    def __init__(self, options: PlatformOptions, *, observer: Observer, clock: Clock | None = None) -> None:
+        self.options = options
+        self.observer = observer
+        self.clock = clock or SystemClock()
+        self.app: Application | None = None
+        self.url = ""
+        self._runtime: ContainerRuntime | None = None
+        self._service: ContainerService | None = None
+        self._objects: Objects | None = None
+        self._worker: WorkerHost | None = None
+        self._server: HttpServer | None = None
+        self._watchdog: Watchdog | None = None
+        self._hurry = asyncio.Event()
+
+    # --- starting -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Load the app, open the runtime and listen. Raises ConfigError, RuntimeUnavailable, OSError (the port is taken)."""
+        app = self.app = load_application(self.options.file)
+        variables = self._variables()
+        self.options.data.mkdir(parents=True, exist_ok=True)
+        try:
+            await self._open(app, variables)
+        except BaseException:
+            await self._close(OnClose.KEEP)
+            raise
+
+    async def _open(self, app: Application, variables: Mapping[str, str]) -> None:
+        debug = self.options.debug
+        self._runtime = ProcessRuntime(self.options.data / "process")
+        self._service = ContainerService(
+            app=app.name,
+            runtime=self._runtime,
+            clock=self.clock,
+            observer=self.observer,
+            journal=UnrecordedJournal(),
+            budgets=Budgets(longest_stop_grace=DEV_STOP_GRACE if debug else None),
+        )
+        found = await self._runtime.open(self._service)
+        for running in found.running:
+            self.observer.notify(Notice("info", f"removing a container that nobody claims (pid {running.pid})"))
+            await self._runtime.kill(running.token)
+        self._objects = Objects(app, variables, service=self._service, clock=self.clock, observer=self.observer)
+        self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
+        self._server = HttpServer(
+            self._worker.handle,
+            on_error=self._error_response,
+            trusted_proxies=self.options.trusted_proxies,
+            clock=self.clock,
+            observer=self.observer,
+        )
+        self._watchdog = Watchdog(self.observer, app.file.parent)
+        self._watchdog.start()
+        host, port = await self._server.listen(self.options.host, self.options.port)
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _variables(self) -> dict[str, str]:
+        variables: dict[str, str] = {}
+        local = self.options.file.resolve().parent / ".dev.vars"
+        if self.options.mode is Mode.DEV and local.is_file():
+            variables |= read_env_file(local)
+        if self.options.env_file is not None:
+            variables |= read_env_file(self.options.env_file)
+        return variables
+
+    def _error_response(self, request: Request | None, error: BaseException) -> Response:
+        if getattr(error, "status", 500) >= 500:
+            where = "request" if request is None else f"{request.method} {request.url.path}"
+            self.observer.notify(ErrorReported(where, error))
+        return problem_response(error, debug=self.options.debug)
+
+    # --- reloading ----------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> list[Controller]:
+        """Load the app anew. Raises ConfigError and leaves the old version serving where the new one doesn't load.
+
+        Objects lose their memory, containers keep running, but for those whose class's start options changed: these are
+        stopped, and started with the next request. Returns their controllers.
+        """
+        assert self._objects is not None
+        assert self._worker is not None
+        app = load_application(self.options.file)
+        outdated = self._objects.reload(app, self._variables())
+        self.app = app
+        self._worker.worker = app.worker
+        self._worker.env = self._objects.env
+        await asyncio.gather(*(controller.stop() for controller in outdated))
+        return outdated
+
+    @property
+    def bindings(self) -> dict[str, str]:
+        """What is bound in ``env``: names of bindings and their classes."""
+        assert self._objects is not None
+        return {
+            binding: namespace.class_name
+            for binding, namespace in vars(self._objects.env).items()
+            if hasattr(namespace, "class_name")
+        }
+
+    # --- stopping -----------------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Stop in order. ``hurry`` may be called meanwhile."""
+        stop_containers = self.options.mode is Mode.DEV or self.options.stop_containers
+        if self._server is not None and self._service is not None:
+            if stop_containers and self.options.mode is Mode.DEV:
+                await asyncio.gather(self._drain(), self._stop_containers())
+            else:
+                await self._drain()
+                if stop_containers:
+                    await self._stop_containers()
+        await self._close(OnClose.KILL if stop_containers else OnClose.KEEP)
+
+    def hurry(self) -> None:
+        """End now: requests in flight are cut off, containers are killed."""
+        self._hurry.set()
+
+    async def _drain(self) -> None:
+        assert self._server is not None
+        timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
+        drain = asyncio.ensure_future(self._server.drain(timeout))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurry):
+            task.cancel()
+        await asyncio.gather(drain, hurry, return_exceptions=True)
+
+    async def _stop_containers(self) -> None:
+        assert self._service is not None
+        controllers = [controller for controller in self._service.controllers() if controller.status not in DOWN]
+        stopping = asyncio.gather(*(self._stop_container(controller) for controller in controllers))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await asyncio.gather(*(controller.destroy() for controller in controllers))
+        hurry.cancel()
+        await asyncio.gather(stopping, hurry, return_exceptions=True)
+
+    async def _stop_container(self, controller: Controller) -> None:
+        incarnation = controller.incarnation
+        if incarnation is None:
+            return
+        await controller.stop()
+        await first_of(self.clock, [incarnation.exited])
+        await controller.tasks.settle()
+
+    async def _close(self, containers: OnClose) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._server is not None:
+            await self._server.close()
+        if self._worker is not None:
+            await self._worker.close(grace=0.0 if self._hurry.is_set() else 5.0)
+        if self._objects is not None:
+            await self._objects.shutdown()
+        if self._runtime is not None:
+            await self._runtime.close(containers)

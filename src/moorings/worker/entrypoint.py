@@ -1,0 +1,36 @@
+"""``WorkerEntrypoint``: the class whose ``fetch`` answers the requests from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from moorings.http import Request, Response
+
+
+class ExecutionContext:
+    """``self.ctx`` of a worker."""
+
+    __slots__ = ("_background",)
+
+    def __init__(self, background: Callable[[Awaitable[Any]], None]) -> None:
+        self._background = background
+
+    def wait_until(self, awaitable: Awaitable[Any]) -> None:
+        """Go on with ``awaitable`` after the response was sent; what it raises is logged."""
+        self._background(awaitable)
+
+
+class WorkerEntrypoint:
+    """Answers requests. One instance per request; ``self.env`` holds the bindings, ``self.ctx`` has ``wait_until``.
+
+    Source: developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/rpc/
+    """
+
+    def __init__(self, ctx: ExecutionContext, env: Any) -> None:
+        self.ctx = ctx
+        self.env = env
+
+    async def fetch(self, request: Request) -> Response:
+        """Answer a request from outside. Raises NotImplementedError unless a subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fetch(self, request)")

@@ -1,0 +1,54 @@
+"""Runs the user's worker: one instance per request, and the background work it asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from moorings.errors import WorkerError
+from moorings.http import Request, Response
+from moorings.objects.tasks import Tasks
+from moorings.observer import ErrorReported, Observer
+from moorings.worker.entrypoint import ExecutionContext, WorkerEntrypoint
+from moorings.worker.env import Env
+
+
+class WorkerHost:
+    """The way of a request from the server into the user's worker."""
+
+    def __init__(self, worker: type[WorkerEntrypoint], env: Env, observer: Observer) -> None:
+        self._observer = observer
+        self._tasks = Tasks(self._report)
+        self._ctx = ExecutionContext(self._background)
+        self.worker = worker
+        self.env = env
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. Raises whatever the user's code raises, and WorkerError where it returns no Response."""
+        answer: Any = self.worker(self._ctx, self.env).fetch(request)
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if not isinstance(answer, Response):
+            raise WorkerError(
+                f"{self.worker.__name__}.fetch returned {type(answer).__name__}; it must return a Response"
+                + (" (is a return missing?)" if answer is None else "")
+            )
+        return answer
+
+    def _background(self, awaitable: Awaitable[Any]) -> None:
+        async def wait() -> None:
+            await awaitable
+
+        self._tasks.spawn("wait_until", wait())
+
+    def _report(self, where: str, error: BaseException) -> None:
+        self._observer.notify(ErrorReported(where, error))
+
+    async def close(self, *, grace: float) -> None:
+        """Give background work ``grace`` seconds to end, then cancel it."""
+        try:
+            async with asyncio.timeout(grace):
+                await self._tasks.settle()
+        except TimeoutError:
+            await self._tasks.close()
