@@ -11,11 +11,12 @@ import signal
 import sys
 from dataclasses import replace
 
+import bench.cases
 from bench.harness.case import FULL, QUICK, Bench, Effort, load_cases
 from bench.harness.contestants import BENCH
 from bench.harness.figures import Result
 from bench.harness.process import BenchError
-from bench.harness.report import machine, render, write_json
+from bench.harness.report import machine, render, show_progress, write_json
 
 
 def parse(names: list[str]) -> tuple[list[str], Effort]:
@@ -43,20 +44,14 @@ def parse(names: list[str]) -> tuple[list[str], Effort]:
     return arguments.cases or names, effort
 
 
-def show_progress(text: str) -> None:
-    """On a terminal only: a line that the next one overwrites."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
 def main() -> int:
-    cases = load_cases()
+    cases = load_cases(bench.cases)
     names, effort = parse(list(cases))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contestants are stopped
     results: list[tuple[str, str, Result]] = []
     failed = False
-    with Bench(effort, progress=show_progress) as bench:
-        cores = bench.site.cores
+    with Bench(effort, progress=show_progress) as place:
+        cores = place.site.cores
         os.sched_setaffinity(0, {cores.load})
         facts = machine(cores, effort)
         print(f"# {facts['cpu']}, Linux {facts['kernel']}, load average {facts['load_average']:.2f}")
@@ -67,7 +62,7 @@ def main() -> int:
         for name in names:
             case = cases[name]
             try:
-                result = case.run(bench)
+                result = case.run(place)
             except BenchError as error:
                 show_progress("")
                 print(f"## {case.title}\n\nnot measured: {error}\n", flush=True)

@@ -1,4 +1,7 @@
-"""The one interface of a case: a file in bench/cases with a `CASE`, whose `run` gets a `Bench` and gives a `Result`."""
+"""The one interface of a case: a file in bench/cases or bench/soak with a `CASE`.
+
+Its `run` gets a `Bench`, starts what it needs, measures, stops all of it, and gives a `Result`.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 
-import bench.cases
 from bench.harness.contestants import (
     BENCH,
     PLATFORM,
@@ -39,6 +41,7 @@ class Effort:
 
 
 FULL = Effort(rounds=5, seconds=4, samples=200, contestants=(REFERENCE, "haproxy", "caddy", PLATFORM))
+SOAK = Effort(rounds=1, seconds=1, samples=1, contestants=(PLATFORM,))
 QUICK = Effort(rounds=3, seconds=1, samples=40, contestants=(REFERENCE, PLATFORM))
 
 
@@ -90,12 +93,14 @@ class Case:
     run: Callable[[Bench], Result]
 
 
-def load_cases() -> dict[str, Case]:
-    """Every case of bench/cases by its file's name, in the order of names. Raises BenchError for a file without one."""
+def load_cases(package: ModuleType) -> dict[str, Case]:
+    """Every case of a package by its file's name, in the order of names. Raises BenchError for a file without one."""
     cases: dict[str, Case] = {}
-    for module in sorted(pkgutil.iter_modules(bench.cases.__path__), key=lambda found: found.name):
-        case = getattr(importlib.import_module(f"bench.cases.{module.name}"), "CASE", None)
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+        if module.name.startswith("_"):
+            continue
+        case = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "CASE", None)
         if not isinstance(case, Case):
-            raise BenchError(f"bench/cases/{module.name}.py has no CASE")
+            raise BenchError(f"{package.__name__}.{module.name} has no CASE")
         cases[module.name] = case
     return cases

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -69,6 +70,12 @@ def render(title: str, result: Result) -> str:
     """A case's part of the report."""
     lines = [f"## {title}", "", table(result), "", *map(sentence, result.verdicts), *result.remarks]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def show_progress(text: str) -> None:
+    """On a terminal only: a line that the next one overwrites."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def machine(cores: Cores, effort: Effort) -> dict[str, object]:
