@@ -1,8 +1,9 @@
 """The seam between containers and wherever they run.
 
-A runtime starts programs, tells where their ports can be dialled, delivers signals and reports exits. It decides nothing:
-states, retries, budgets and hooks belong to the ``containers`` layer. One start of one container is an *incarnation*, known by
-its ``token``; a token is never used twice, so a late event of an old incarnation can never be taken for the new one's.
+A runtime starts programs, tells where their ports can be dialled, delivers signals and reports exits. It decides
+nothing: states, retries, budgets and hooks belong to the ``containers`` layer. One start of one container is an
+*incarnation*, known by its ``token``; a token is never used twice, so a late event of an old incarnation can never be
+taken for the new one's.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an incarnation ended. ``code`` is the exit code, or 128 + n where signal n ended it; ``at`` is in Unix seconds."""
+    """How an incarnation ended. ``code`` is the exit code, or 128 + n where signal n ended it; ``at`` is in Unix
+    seconds.
+    """
 
     code: int
     reason: ExitReason
@@ -107,7 +110,9 @@ class RuntimeEvents(Protocol):
 
 
 class ContainerRuntime(Protocol):
-    """A place where containers run. Methods are called from the event loop's thread, after ``open`` and before ``close``."""
+    """A place where containers run. Methods are called from the event loop's thread, after ``open`` and before
+    ``close``.
+    """
 
     @property
     def name(self) -> str:
@@ -122,8 +127,9 @@ class ContainerRuntime(Protocol):
     async def start(self, spec: StartSpec) -> Running:
         """Return once the program exists (its ports need not accept yet).
 
-        Raises ContainerFailedToStart where it can't be started (no such program, no such folder) and RuntimeUnavailable.
-        After an error nothing of the incarnation exists. Cancelling it leaves nothing either: what was started is killed.
+        Raises ContainerFailedToStart where it can't be started (no such program, no such folder) and
+        RuntimeUnavailable. After an error nothing of the incarnation exists. Cancelling it leaves nothing either:
+        what was started is killed.
         """
 
     async def signal(self, token: str, signum: int) -> None:

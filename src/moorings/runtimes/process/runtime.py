@@ -1,0 +1,303 @@
+"""The process runtime as the platform sees it: the ``ContainerRuntime`` seam, spoken to a supervisor.
+
+Invariants: the exit of an incarnation is reported once, after its output and after ``start`` returned it. What
+becomes of a start whose caller went away is nothing. When the supervisor dies, whatever it parented is killed here,
+its exits are reported with reason PLATFORM, and the next ``start`` begins with a fresh supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from moorings.clock import Clock
+from moorings.errors import ContainerFailedToStart, RuntimeUnavailable
+from moorings.runtimes.base import (
+    Address,
+    Exit,
+    ExitReason,
+    Found,
+    OnClose,
+    Running,
+    RuntimeEvents,
+    StartSpec,
+    Stream,
+)
+from moorings.runtimes.process import proc, wire
+from moorings.runtimes.process.client import Client
+from moorings.runtimes.process.launch import reach
+from moorings.runtimes.process.leftovers import kill_leftovers
+from moorings.runtimes.process.paths import Layout
+
+_HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """``log_bytes`` is the size of one log file, ``log_files`` how many are kept per object; ``linger`` the seconds
+    that a supervisor with nothing to hold waits for a platform. ``path`` and ``lang`` are PATH and LANG of the
+    containers.
+    """
+
+    log_bytes: int = 10 * 1024 * 1024
+    log_files: int = 3
+    linger: float = 3.0
+    path: str | None = None
+    lang: str | None = None
+
+    def container_path(self) -> str:
+        """PATH: the folder of the platform's own interpreter comes first, so that ``python`` is the same as outside."""
+        base = self.path if self.path is not None else os.environ.get("PATH", os.defpath)
+        return os.pathsep.join([str(Path(sys.executable).parent), base]) if sys.executable else base
+
+    def container_lang(self) -> str:
+        return self.lang if self.lang is not None else os.environ.get("LANG", "C.UTF-8")
+
+
+class ProcessRuntime:
+    """Containers as processes of this machine. It isolates nothing."""
+
+    def __init__(self, data: Path, *, clock: Clock, settings: ProcessSettings | None = None) -> None:
+        self._layout = Layout(os.path.abspath(data))
+        self._clock = clock
+        self._settings = settings or ProcessSettings()
+        self._cwd = os.getcwdb()
+        self._path = os.fsencode(self._settings.container_path())
+        self._lang = os.fsencode(self._settings.container_lang())
+        self._events: RuntimeEvents | None = None
+        self._client: Client | None = None
+        self._supervisor = (0, 0)  # pid and start ticks
+        self._running: dict[str, wire.Incarnation] = {}
+        self._starting: dict[str, list[wire.Answer]] = {}  # events that came before their start returned
+        self._reaching = asyncio.Lock()
+        self._cleaning: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        return "process"
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    async def open(self, events: RuntimeEvents) -> Found:
+        self._events = events
+        self._is_closed = False
+        async with self._reaching:
+            welcome = await self._reach()
+        for incarnation in welcome.running:
+            self._running[incarnation.token] = incarnation
+        return Found(
+            running=[_running(incarnation) for incarnation in welcome.running],
+            ended=[(_running(ended.incarnation), _exit(ended.ending)) for ended in welcome.ended],
+        )
+
+    async def close(self, containers: OnClose) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._cleaning is not None:
+            await self._cleaning
+        client = self._client
+        if client is not None and client.is_open:
+            if containers is OnClose.KILL:
+                try:
+                    await client.ask(wire.Shutdown(), wire.Done)
+                except RuntimeUnavailable:
+                    await self._clean_up()
+                else:
+                    await client.ended
+                    await self._supervisor_ended()
+            client.close()
+            await client.ended
+        self._client = None
+        self._running.clear()
+
+    async def _supervisor_ended(self) -> None:
+        pid, ticks = self._supervisor
+        pause = 0.001
+        while proc.is_alive(pid, ticks):
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    async def _reach(self) -> wire.Welcome:
+        hello = wire.Hello(wire.VERSION, os.getpid(), self._settings.log_bytes, self._settings.log_files)
+        client, welcome = await reach(
+            self._layout,
+            hello,
+            self._clock,
+            linger=self._settings.linger,
+            make_client=lambda: Client(on_event=self._received, on_lost=self._lost),
+        )
+        self._client = client
+        self._supervisor = (welcome.pid, welcome.ticks)
+        return welcome
+
+    async def _connected(self) -> Client:
+        """The client; a new one, of a new supervisor, where the last one was lost. Raises RuntimeUnavailable."""
+        if self._client is not None and self._client.is_open:
+            return self._client
+        if self._is_closed or self._events is None:
+            raise RuntimeUnavailable("the process runtime is not open")
+        async with self._reaching:
+            if self._cleaning is not None:
+                await asyncio.shield(self._cleaning)
+            if self._client is not None and self._client.is_open:
+                return self._client
+            welcome = await self._reach()
+            assert self._client is not None
+            for ended in welcome.ended:  # all of them were reported when the last supervisor was lost
+                await self._client.ask(wire.Forget(ended.incarnation.token), wire.Done)
+            return self._client
+
+    def _lost(self) -> None:
+        if not self._is_closed and self._cleaning is None and self._client is not None:
+            self._client = None
+            self._cleaning = asyncio.get_running_loop().create_task(self._clean_up(), name="moorings-supervisor-lost")
+
+    async def _clean_up(self) -> None:
+        """The supervisor has gone. Owned by ``_cleaning``, which ``close`` and the next ``start`` await."""
+        pid, ticks = self._supervisor
+        lost, self._running = self._running, {}
+        await asyncio.to_thread(self._kill_remains, pid, ticks, list(lost.values()))
+        self._cleaning = None
+        if self._events is None:
+            return
+        self._events.unavailable(
+            f"the supervisor (process {pid}) of {self._layout.data} went away; its {len(lost)} containers were killed. "
+            f"The next start begins with a new one; {self._layout.log} may say why"
+        )
+        exit = Exit(137, ExitReason.PLATFORM, self._clock.time())
+        for token in lost:
+            self._events.exited(token, exit)
+
+    @staticmethod
+    def _kill_remains(pid: int, ticks: int, lost: list[wire.Incarnation]) -> None:
+        if proc.is_alive(pid, ticks):  # it does not talk to us any more: nothing of it may go on unseen
+            proc.kill(pid, ticks)
+        tokens = {incarnation.token for incarnation in lost}
+        if tokens:
+            kill_leftovers({each.pid: each.ticks for each in lost}, is_ours=tokens.__contains__)
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _received(self, event: wire.Answer) -> None:
+        if not isinstance(event, wire.Exited | wire.Output):
+            return
+        held = self._starting.get(event.token)
+        if held is not None:
+            held.append(event)
+        else:
+            self._deliver(event)
+
+    def _deliver(self, event: wire.Answer) -> None:
+        if self._events is None:
+            return
+        if isinstance(event, wire.Output):
+            if event.token not in self._running:
+                return
+            stream = cast(Stream, event.stream)
+            if event.skipped:
+                self._events.output(
+                    event.token, stream, f"[{event.skipped} lines came too fast to be shown; they are in the log]"
+                )
+            for line in event.lines:
+                self._events.output(event.token, stream, line.decode("utf-8", "replace"))
+        elif isinstance(event, wire.Exited) and self._running.pop(event.token, None) is not None:
+            self._events.exited(event.token, _exit(event.ending))
+
+    def _release(self, token: str) -> None:
+        for event in self._starting.pop(token, ()):
+            self._deliver(event)
+
+    # --- containers ---------------------------------------------------------------------------------------------------
+
+    async def start(self, spec: StartSpec) -> Running:
+        client = await self._connected()
+        request = wire.Start(
+            token=spec.token,
+            app=spec.app,
+            class_name=spec.class_name,
+            object_id=spec.object_id,
+            name=spec.name,
+            entrypoint=[os.fsencode(argument) for argument in spec.entrypoint],
+            directory=os.path.join(self._cwd, os.fsencode(spec.directory)),
+            ports=list(dict.fromkeys(spec.ports)),
+            env={os.fsencode(key): os.fsencode(value) for key, value in spec.env.items()},
+            path=self._path,
+            lang=self._lang,
+        )
+        self._starting[spec.token] = []
+        answered = client.send(request)
+        try:
+            answer = await answered
+        except BaseException:
+            self._starting.pop(spec.token, None)
+            if client.is_open:
+                await _finish(client.send(wire.Discard(spec.token)))
+            raise
+        if not isinstance(answer, wire.Started):
+            self._starting.pop(spec.token, None)
+            message = answer.message if isinstance(answer, wire.Refused) else f"the supervisor answered {answer!r}"
+            raise ContainerFailedToStart(f"{_label(spec)} could not be started: {message}")
+        self._running[spec.token] = answer.incarnation
+        asyncio.get_running_loop().call_soon(self._release, spec.token)
+        return _running(answer.incarnation)
+
+    async def signal(self, token: str, signum: int) -> None:
+        if token in self._running:
+            await self._ask_quietly(wire.Signal(token, int(signum)))
+
+    async def kill(self, token: str) -> None:
+        if token in self._running:
+            await self._ask_quietly(wire.Kill(token))
+
+    async def owns_listener(self, token: str, port: int) -> bool:
+        client = await self._connected()
+        return (await client.ask(wire.Owns(token, port), wire.Truth)).value
+
+    async def tail(self, token: str, lines: int) -> tuple[str, ...]:
+        if self._client is None or not self._client.is_open:
+            return ()
+        kept = await self._client.ask(wire.Tail(token, lines), wire.Lines)
+        return tuple(line.decode("utf-8", "replace") for line in kept.lines)
+
+    async def forget(self, token: str) -> None:
+        await self._ask_quietly(wire.Forget(token))
+
+    async def _ask_quietly(self, request: wire.Request) -> None:
+        """Where there is no supervisor any more, there is no container either."""
+        if self._client is not None and self._client.is_open:
+            await self._client.send(request)
+
+
+async def _finish(answered: asyncio.Future[wire.Answer]) -> None:
+    """Wait for an answer although the task is being cancelled, and again; the supervisor answers in milliseconds."""
+    while not answered.done():
+        try:
+            await asyncio.wait([answered])
+        except asyncio.CancelledError:
+            continue
+
+
+def _label(spec: StartSpec) -> str:
+    return f"{spec.class_name}/{spec.name if spec.name is not None else spec.object_id[:12]}"
+
+
+def _running(incarnation: wire.Incarnation) -> Running:
+    return Running(
+        token=incarnation.token,
+        class_name=incarnation.class_name,
+        object_id=incarnation.object_id,
+        name=incarnation.name,
+        addresses={declared: Address(_HOST, host) for declared, host in incarnation.ports.items()},
+        started_at=incarnation.started_at,
+        pid=incarnation.pid,
+    )
+
+
+def _exit(ending: wire.Ending) -> Exit:
+    return Exit(ending.code, ExitReason(ending.reason), ending.at)
