@@ -63,6 +63,13 @@ class RequestTimeout(MooringsError):
     status = 408
 
 
+class ExpectationFailed(MooringsError):
+    """The request expects something other than ``100-continue`` (RFC 9110, 10.1.1)."""
+
+    code = "expectation_failed"
+    status = 417
+
+
 class NotImplementedByServer(MooringsError):
     """The request uses something this server does not implement (a transfer coding, an upgrade)."""
 
@@ -91,6 +98,10 @@ class UpstreamError(MooringsError):
 
     code = "upstream_error"
     status = 502
+
+
+class ConnectFailed(UpstreamError):
+    """No connection to the container could be made, so nothing of the request was sent: it is safe to send it again."""
 
 
 class NoInstanceAvailable(MooringsError):
@@ -180,3 +191,16 @@ class StoreLocked(StoreError):
     """Another platform holds the data folder; the message says which process."""
 
     code = "store_locked"
+
+
+class StoreConflict(StoreError):
+    """A write found rows other than those it was based on: its owner is no longer the owner, or was not the first."""
+
+    code = "store_conflict"
+    status = 409
+
+
+class SqlError(MooringsError):
+    """A statement on an object's private database was refused or failed; the message is SQLite's, or names a limit."""
+
+    code = "sql_error"

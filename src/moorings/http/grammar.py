@@ -1,0 +1,70 @@
+"""The grammar of heads, shared by both directions: what is allowed byte for byte, and which fields the platform must know.
+
+A head is checked three times, each in C and each over the whole of it: no control byte, bare CR or bare LF (``clean``); the
+fields that frame or route a message picked out by one pattern (``special``); and llhttp in its strict mode as a second opinion
+on lines, names and values. A head passes only if all agree.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntEnum
+
+_ALLOWED = bytes(c for c in range(256) if c == 9 or (c >= 32 and c != 127))
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+FIELDS = re.compile(rb"\r\n(?:" + TOKEN + rb"++:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
+DIGITS = re.compile(rb"[0-9]{1,18}")
+
+_SPECIAL = re.compile(
+    rb"\r\n(host|content[-_]length|transfer[-_]encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect"
+    rb"|http2-settings|x[-_]forwarded[-_](?:for|proto|host))[ \t]*:[ \t]*([^\r\n]*)"
+)
+_HOP_BY_HOP = re.compile(
+    rb"\r\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|expect|http2-settings"
+    rb"|x[-_]forwarded[-_](?:for|proto|host)):[^\r\n]*",
+    re.IGNORECASE,
+)
+_HOP_BY_HOP_RESPONSE = re.compile(
+    rb"\r\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade):[^\r\n]*", re.IGNORECASE
+)
+
+# What a Connection header may not take off a message: framing, routing, identity (RFC 9110, 7.6.1: never end-to-end fields).
+ESSENTIAL = frozenset(
+    b"host content-length content-type content-encoding content-range transfer-encoding x-forwarded-for x-forwarded-proto "
+    b"x-forwarded-host x-forwarded-port x-real-ip forwarded via authorization cookie set-cookie cache-control date origin "
+    b"location range vary etag te trailer".split()
+)
+
+
+class Framing(IntEnum):
+    """How a body ends, where it isn't a length."""
+
+    CHUNKED = -1
+    UNTIL_CLOSE = -2
+
+
+def clean(raw: bytes) -> bool:
+    """Whether there is no control byte but TAB, and no CR or LF outside a CRLF."""
+    return len(raw.translate(None, _ALLOWED)) == 2 * raw.count(b"\r\n")
+
+
+def special(low: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields the platform must know, of a head in lower case; names and values in order."""
+    return _SPECIAL.findall(low)
+
+
+def without_hop_by_hop(raw: bytes, connection: bytes | None, *, response: bool) -> bytes:
+    """A field block without the fields that are meant for this connection only (RFC 9110, 7.6.1)."""
+    raw = (_HOP_BY_HOP_RESPONSE if response else _HOP_BY_HOP).sub(b"", raw)
+    for name in tokens(connection):
+        if name not in ESSENTIAL and re.fullmatch(TOKEN + rb"+", name) is not None:
+            raw = re.sub(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", b"", raw, flags=re.IGNORECASE)
+    return raw
+
+
+def tokens(value: bytes | None) -> list[bytes]:
+    """The members of a comma-separated list, in lower case."""
+    if not value:
+        return []
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]

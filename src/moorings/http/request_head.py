@@ -1,0 +1,242 @@
+"""Request heads: strict guards, and what the platform needs to know of one.
+
+Everything ambiguous is an error (RFC 9112, 11.2: request smuggling), raised before anything reaches a handler. The result is
+split in two: the request line, new with every request, and the field block (``RequestFields``), which clients mostly repeat on
+a connection and which is then recognised by comparing bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from moorings.errors import BadRequest, ExpectationFailed, HeaderFieldsTooLarge, NotImplementedByServer
+from moorings.http.grammar import DIGITS, TOKEN, Framing, clean, special, tokens, without_hop_by_hop
+from moorings.http.headers import RawFields
+
+LINE = re.compile(rb"(" + TOKEN + rb"{1,32}) ([!-~]+) HTTP/1\.([01])\r\n")
+_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r\n")
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
+
+METHODS = {
+    name.encode(): name
+    for name in (
+        "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND "
+        "REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK "
+        "UNLINK SOURCE QUERY"
+    ).split()
+}
+
+
+class _Witness:
+    """Sees whether llhttp thinks a head complete."""
+
+    __slots__ = ("complete",)
+
+    def __init__(self) -> None:
+        self.complete = False
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+class RequestFields(RawFields):
+    """The validated field block of a request.
+
+    ``length`` is the body's, or Framing.CHUNKED; ``host`` is b"" only for HTTP/1.0; ``plain`` says that nothing in it is meant
+    for this connection only.
+    """
+
+    __slots__ = ("connection", "expects_continue", "forward", "forwarded", "host", "keep_alive", "length", "minor", "plain", "te")
+
+    def __init__(self, raw: bytes, minor: int) -> None:
+        super().__init__(raw)
+        self.minor = minor
+        self.host = b""
+        self.length = 0
+        self.connection: bytes | None = None
+        self.expects_continue = False
+        self.te: bytes | None = None
+        self.forwarded: dict[bytes, bytes] = {}  # the client's own X-Forwarded-* fields
+        self.plain = True
+        self.keep_alive = minor == 1
+        self.forward: bytes | None = None  # what is sent on in its place, once made
+
+
+def request_line(data: bytes) -> tuple[str, bytes, int]:
+    """Method, target and minor version of the head at the start of ``data``. Raises BadRequest, NotImplementedByServer."""
+    match = LINE.match(data)
+    if match is None:
+        if _VERSION.match(data) is not None:
+            raise BadRequest("only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise BadRequest("the request line is malformed")
+    raw_method, target, minor = match.groups()
+    method = METHODS.get(raw_method)
+    if method is None:
+        raise NotImplementedByServer("this method is not known here")
+    if target[0] != 47:
+        _check_target(method, target)
+    elif b"#" in target:
+        raise BadRequest("the request target has a fragment")
+    return method, target, 1 if minor == b"1" else 0
+
+
+def _check_target(method: str, target: bytes) -> None:
+    if method == "CONNECT":
+        raise NotImplementedByServer("this server is no forward proxy: CONNECT is refused")
+    if target == b"*":
+        if method != "OPTIONS":
+            raise BadRequest("the target * is for OPTIONS only")
+        return
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or _HOST.fullmatch(match[1]) is None:
+        raise BadRequest("the request target is neither a path nor an http URL")
+
+
+def origin_form(target: bytes) -> bytes:
+    """The path and query of a checked target (RFC 9112, 3.2.1)."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return target
+    path: bytes = match[2] or b"/"
+    return path if path[:1] == b"/" else b"/" + path
+
+
+def check_authority(target: bytes, fields: RequestFields) -> None:
+    """Raise BadRequest where an absolute target and Host name different authorities."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is not None and fields.host and match[1].lower() != fields.host.lower():
+        raise BadRequest("the request target and Host name different authorities")
+
+
+def request_fields(head: bytes, eol: int, minor: int, max_headers: int) -> RequestFields:
+    """Check the field block of a head whose request line ends at ``eol``.
+
+    Raises BadRequest, HeaderFieldsTooLarge, ExpectationFailed, NotImplementedByServer.
+    """
+    if not clean(head):
+        raise BadRequest("the head has a control byte, or a CR or LF on its own")
+    raw = head[eol:]
+    if raw.count(b"\r\n") - 2 > max_headers:
+        raise HeaderFieldsTooLarge(f"more than {max_headers} header fields")
+    fields = RequestFields(raw, minor)
+    fields._low = low = raw.lower()
+    found = special(low)
+    if found:
+        _interpret(fields, found, minor)
+    if minor == 1 and not fields.host:
+        raise BadRequest("the Host field is missing")
+    _second_opinion(head)
+    return fields
+
+
+def _interpret(fields: RequestFields, found: list[tuple[bytes, bytes]], minor: int) -> None:
+    length: int | None = None
+    coding: bytes | None = None
+    for name, value in found:
+        if name == b"host":
+            value = value.rstrip(b" \t")
+            if fields.host:
+                raise BadRequest("there is more than one Host field")
+            if _HOST.fullmatch(value) is None:
+                raise BadRequest("the Host field is not a host and port")
+            fields.host = value
+        elif name == b"content-length":
+            value = value.rstrip(b" \t")
+            if length is not None:
+                raise BadRequest("there is more than one Content-Length field")
+            if DIGITS.fullmatch(value) is None:
+                raise BadRequest("the Content-Length field is not a number")
+            length = int(value)
+        elif name == b"transfer-encoding":
+            coding = value if coding is None else coding + b"," + value
+        elif name in (b"content_length", b"transfer_encoding"):
+            raise BadRequest("a field imitates Content-Length or Transfer-Encoding")
+        else:
+            fields.plain = False
+            _note(fields, name, value.rstrip(b" \t"), minor)
+    if coding is not None:
+        fields.plain = False
+        _check_coding(coding, length, minor)
+        fields.length = Framing.CHUNKED
+    elif length is not None:
+        fields.length = length
+    if fields.connection is not None:
+        options = tokens(fields.connection)
+        fields.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+
+
+def _check_coding(coding: bytes, length: int | None, minor: int) -> None:
+    if minor == 0:
+        raise BadRequest("HTTP/1.0 has no Transfer-Encoding")
+    if length is not None:
+        raise BadRequest("both Content-Length and Transfer-Encoding are given")
+    codings = coding.replace(b" ", b"").replace(b"\t", b"").split(b",")
+    if codings == [b"chunked"]:
+        return
+    if b"chunked" in codings[:-1] or b"" in codings:
+        raise BadRequest("chunked is not the last transfer coding, or is given twice")
+    raise NotImplementedByServer("chunked is the only transfer coding known here")
+
+
+def _note(fields: RequestFields, name: bytes, value: bytes, minor: int) -> None:
+    if name == b"connection":
+        fields.connection = value if fields.connection is None else fields.connection + b"," + value
+    elif name == b"te":
+        fields.te = value
+    elif name == b"expect":
+        if minor == 1:
+            if value != b"100-continue":
+                raise ExpectationFailed("only 100-continue can be expected")
+            fields.expects_continue = True
+    elif name.startswith(b"x"):
+        known = name.replace(b"_", b"-")
+        before = fields.forwarded.get(known)
+        fields.forwarded[known] = value if before is None else before + b", " + value
+
+
+def wants_upgrade(fields: RequestFields) -> str | None:
+    """The protocol that the client asks to switch to, if it does so properly (RFC 9110, 7.8); h2c is ignored."""
+    if fields.connection is None or b"upgrade" not in tokens(fields.connection):
+        return None
+    asked = fields.first("upgrade")
+    if asked is None or asked.lower() == "h2c" or fields.minor == 0:
+        return None
+    return asked
+
+
+def _second_opinion(head: bytes) -> None:
+    witness = _Witness()
+    try:
+        httptools.HttpRequestParser(witness).feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise BadRequest(f"the request is malformed: {error}") from None
+    if not witness.complete:
+        raise BadRequest("the request is malformed")
+
+
+def forwarded_fields(fields: RequestFields, *, peer: str, scheme: str, trusted: bool) -> bytes:
+    """The field block as it is sent on: hop-by-hop fields out, X-Forwarded-* in."""
+    raw = fields.raw if fields.plain else without_hop_by_hop(fields.raw, fields.connection, response=False)
+    given = fields.forwarded if trusted else {}
+    via = peer.encode("latin-1")
+    if b"x-forwarded-for" in given:
+        via = given[b"x-forwarded-for"] + b", " + via
+    lines = [
+        raw[:-2],
+        b"X-Forwarded-For: %b\r\n" % via,
+        b"X-Forwarded-Proto: %b\r\n" % given.get(b"x-forwarded-proto", scheme.encode()),
+    ]
+    host = given.get(b"x-forwarded-host", fields.host)
+    if host:
+        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
+    if fields.length == Framing.CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    if fields.te is not None and b"trailers" in tokens(fields.te):
+        lines.append(b"TE: trailers\r\nConnection: TE\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
