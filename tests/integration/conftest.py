@@ -1,0 +1,39 @@
+"""Platforms and proxies that the integration tests share, one of each per module.
+
+With ``MOORINGS_TEST_FRONT=nginx`` nginx takes the platform's place wherever a test only needs a proxy before a program:
+it validates such tests against a proxy known to be good.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.malformed.table import nginx_and_program
+from tests.support.platform import Platform
+from tests.support.raw import Address
+
+APPS = Path(__file__).with_name("apps")
+NGINX_IS_FRONT = os.environ.get("MOORINGS_TEST_FRONT") == "nginx"
+
+
+@pytest.fixture(scope="module")
+def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """The platform before one container that records what reaches it."""
+    folder = tmp_path_factory.mktemp("recorder")
+    if NGINX_IS_FRONT:
+        with nginx_and_program(folder) as address:
+            yield address
+    else:
+        with Platform(APPS / "one_container.py", folder / "platform") as platform:
+            yield platform.address
+
+
+@pytest.fixture(scope="module")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """nginx before the same program."""
+    with nginx_and_program(tmp_path_factory.mktemp("nginx")) as address:
+        yield address

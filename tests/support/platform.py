@@ -1,0 +1,174 @@
+"""The platform as its users run it: a subprocess of the command line, with a data folder of its own.
+
+``stop`` is the half of each test that nobody writes: the platform must end with 0 and leave nothing behind, no child,
+no container, no supervisor, no temporary file, no socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import signal
+import subprocess
+import sysconfig
+import threading
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from tests.support.processes import describe, processes_of
+from tests.support.raw import Address
+from tests.support.waiting import wait_until
+
+_READY = r"(?i)listening.*http://([0-9.]+):([0-9]+)|http://([0-9.]+):([0-9]+).*listening"
+
+
+class Mode(Enum):
+    """Which command runs the worker file."""
+
+    DEV = "dev"
+    SERVE = "serve"
+
+
+class Platform:
+    """``moorings dev|serve WORKER`` until ``stop``. A context manager: leaving it without an error asserts a clean end.
+
+    ``folder`` is created; the platform's data folder and its TMPDIR are in it. ``env`` is added to its environment.
+    """
+
+    def __init__(
+        self,
+        worker: Path,
+        folder: Path,
+        *,
+        mode: Mode = Mode.SERVE,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.temporary = folder / "tmp"
+        self._lines: list[str] = []
+        self._arrived = threading.Condition()
+        self._ended = False
+        self.temporary.mkdir(parents=True)
+        command = [str(Path(sysconfig.get_path("scripts")) / "moorings"), mode.value, str(worker)]
+        command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.data), "--runtime", "process"]
+        command += ["--stop-containers"] if mode is Mode.SERVE else []
+        environ = {**os.environ, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._process = subprocess.Popen(
+            [*command, *options],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name="platform output", daemon=True)
+        self._reader.start()
+        try:
+            self.address: Address = self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> Platform:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """All that it has printed."""
+        with self._arrived:
+            return "\n".join(self._lines)
+
+    def wait_for_output(self, pattern: str, *, within: float = 10.0) -> re.Match[str]:
+        """The first line of its output, past or to come, in which ``pattern`` is found."""
+        with self._arrived:
+            seen = 0
+            while True:
+                for line in self._lines[seen:]:
+                    if match := re.search(pattern, line):
+                        return match
+                seen = len(self._lines)
+                came = not self._ended and self._arrived.wait_for(functools.partial(self._more_than, seen), within)
+                assert came, f"no {pattern!r} within {within} s in the platform's output:\n" + "\n".join(self._lines)
+
+    def containers(self) -> list[psutil.Process]:
+        """Every process that carries its data folder, except the platform itself: containers and the supervisor."""
+        return [process for process in processes_of(self.data) if process.pid != self.pid]
+
+    def stop(self, *, within: float = 30.0) -> None:
+        """SIGTERM; asserts that it ends with 0 and that nothing is left."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the platform did not stop within {within} s:\n{self.output}") from None
+        try:
+            assert code == 0, f"the platform ended with {code}:\n{self.output}"
+            self._assert_nothing_is_left()
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL for the platform and everything that carries its data folder; idempotent."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for process in self.containers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._reader.join(5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _more_than(self, seen: int) -> bool:
+        return self._ended or len(self._lines) > seen
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._arrived:
+                self._lines.append(line.decode(errors="replace").rstrip("\n"))
+                self._arrived.notify_all()
+        with self._arrived:
+            self._ended = True
+            self._arrived.notify_all()
+
+    def _wait_until_ready(self) -> Address:
+        ready = self.wait_for_output(_READY, within=20.0)
+        host, port = [group for group in ready.groups() if group is not None]
+        return host, int(port)
+
+    def _assert_nothing_is_left(self) -> None:
+        try:
+            wait_until(lambda: not processes_of(self.folder), "no process is left", within=5.0)
+        except AssertionError:
+            raise AssertionError(f"processes are left:\n{describe(processes_of(self.folder))}") from None
+        self._reader.join(5)
+        assert not self._reader.is_alive(), "somebody still holds the platform's output open"
+        files = sorted(str(path) for path in self.temporary.rglob("*"))
+        assert not files, f"temporary files are left: {files}"
+        sockets = [str(path) for path in self.data.rglob("*") if path.is_socket()]
+        assert not sockets, f"sockets are left: {sockets}"
