@@ -1,25 +1,30 @@
 """Moorings: named, stateful, scale-to-zero containers, self-hosted and programmed in Python.
 
-Everything a worker file needs is importable from here.
+Everything a worker file needs is importable from here. Names are loaded on first use: the supervisor of the process runtime
+lives in this package too, and must stay small.
 """
 
-from moorings.containers.container import Container
-from moorings.containers.helpers import get_container, get_random, switch_port
-from moorings.containers.lifecycle import State
-from moorings.errors import (
-    ContainerFailedToStart,
-    ContainerNotRunning,
-    DeadlockError,
-    MooringsError,
-    NoInstanceAvailable,
-    ObjectReset,
-    PortNotReady,
-    UpstreamError,
-)
-from moorings.http import AbortSignal, Headers, Request, Response
-from moorings.objects.durable_object import DurableObject
-from moorings.objects.identity import ObjectId
-from moorings.worker.entrypoint import WorkerEntrypoint
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moorings.containers.container import Container
+    from moorings.containers.helpers import get_container, get_random, switch_port
+    from moorings.containers.lifecycle import State
+    from moorings.errors import (
+        ContainerFailedToStart,
+        ContainerNotRunning,
+        DeadlockError,
+        MooringsError,
+        NoInstanceAvailable,
+        ObjectReset,
+        PortNotReady,
+        UpstreamError,
+    )
+    from moorings.http import AbortSignal, Headers, Request, Response
+    from moorings.objects.durable_object import DurableObject
+    from moorings.objects.identity import ObjectId
+    from moorings.worker.entrypoint import WorkerEntrypoint
 
 __all__ = [
     "AbortSignal",
@@ -43,3 +48,36 @@ __all__ = [
     "get_random",
     "switch_port",
 ]
+
+_HOMES = {
+    "moorings.containers.container": ("Container",),
+    "moorings.containers.helpers": ("get_container", "get_random", "switch_port"),
+    "moorings.containers.lifecycle": ("State",),
+    "moorings.errors": (
+        "ContainerFailedToStart",
+        "ContainerNotRunning",
+        "DeadlockError",
+        "MooringsError",
+        "NoInstanceAvailable",
+        "ObjectReset",
+        "PortNotReady",
+        "UpstreamError",
+    ),
+    "moorings.http": ("AbortSignal", "Headers", "Request", "Response"),
+    "moorings.objects.durable_object": ("DurableObject",),
+    "moorings.objects.identity": ("ObjectId",),
+    "moorings.worker.entrypoint": ("WorkerEntrypoint",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'moorings' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

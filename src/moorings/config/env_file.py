@@ -1,7 +1,7 @@
 """``.dev.vars`` and ``--env-file``: lines of ``NAME=value``, as Cloudflare's tools and Docker read them.
 
-Empty lines and lines that start with ``#`` are skipped, an ``export`` in front is dropped, and a value may stand in single or
-double quotes; in double quotes ``\\n``, ``\\"`` and ``\\\\`` are understood.
+Empty lines and lines that start with ``#`` are skipped, an ``export`` in front is dropped, and a value may stand in
+single or double quotes; in double quotes ``\\n``, ``\\"`` and ``\\\\`` are understood.
 """
 
 from __future__ import annotations

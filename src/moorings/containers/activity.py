@@ -14,10 +14,22 @@ from moorings.clock import Clock, TimerHandle
 class Activity:
     """The activity clock of one container."""
 
-    __slots__ = ("_clock", "_expired", "_timer", "_waiting", "in_flight", "last", "monotonic", "renewals", "sleep_after")
+    __slots__ = (
+        "_clock",
+        "_expired",
+        "_timer",
+        "_waiting",
+        "in_flight",
+        "last",
+        "monotonic",
+        "renewals",
+        "sleep_after",
+    )
 
     def __init__(self, clock: Clock, sleep_after: float, expired: Callable[[], None]) -> None:
-        """``expired()`` is called once when the container has been idle for ``sleep_after`` seconds; then ``arm`` again."""
+        """``expired()`` is called once when the container has been idle for ``sleep_after`` seconds; then ``arm``
+        again.
+        """
         self._clock = clock
         self._expired = expired
         self._timer: TimerHandle | None = None

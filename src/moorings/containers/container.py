@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Container(DurableObject):
     """A named container: one live instance per name, started on its first request, put to sleep when idle.
 
-    Set the attributes in a subclass; override ``fetch`` or the hooks where the defaults don't do. Hooks may be ``def`` or
-    ``async def``. Source: developers.cloudflare.com/containers/container-package/
+    Set the attributes in a subclass; override ``fetch`` or the hooks where the defaults don't do. Hooks may be
+    ``def`` or ``async def``. Source: developers.cloudflare.com/containers/container-package/
     """
 
     default_port: int | None = None
@@ -44,7 +44,10 @@ class Container(DurableObject):
     """What to run. ``{port}`` and ``{port:8081}`` stand for the ports given by the process runtime."""
 
     image: str | None = None
-    """A folder with a Dockerfile, beside the worker file, or an image reference. The process runtime runs in that folder."""
+    """A folder with a Dockerfile, beside the worker file, or an image reference.
+
+    The process runtime runs ``entrypoint`` in that folder.
+    """
 
     enable_internet: bool = True
     """Whether the container may reach outside (image runtimes)."""
@@ -69,8 +72,7 @@ class Container(DurableObject):
 
     _controller: Controller
 
-
-    def __new__(cls, ctx: DurableObjectState, env: Any) -> Container:  # noqa: PYI034  # subclasses return themselves
+    def __new__(cls, ctx: DurableObjectState, env: Any) -> Container:
         self = super().__new__(cls)
         self._controller = ctx.services["controller"]
         return self
@@ -103,7 +105,7 @@ class Container(DurableObject):
         event = current_event.get()
         if event is None or event.activation is not self._controller.activation:
             raise RuntimeError("switch_port holds for one request: call it inside fetch()")
-        event.port = port
+        event.request.port = port
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 
@@ -133,7 +135,10 @@ class Container(DurableObject):
 
     @inline
     async def stop(self, signal: int = signals.SIGTERM) -> None:
-        """Stop gracefully; returns once the signal is sent. Idempotent. ``on_stop`` runs first, SIGKILL after ``stop_grace``."""
+        """Stop gracefully; returns once the signal is sent. Idempotent.
+
+        ``on_stop`` runs before the signal, SIGKILL follows ``stop_grace`` after it.
+        """
         await self._controller.stop(signal)
 
     @inline

@@ -1,8 +1,8 @@
 """The life cycle of one container: who may start it, when it ends, and which hook hears of it.
 
-Invariants: at most one incarnation exists at a time; starts coalesce (any number of callers share one start and one outcome);
-every move goes through ``_move``, which records it before any hook runs; starts, stops and hooks are the controller's own
-tasks, so a caller that is cancelled takes nothing down with it.
+Invariants: at most one incarnation exists at a time; starts coalesce (any number of callers share one start and one
+outcome); every move goes through ``_move``, which records it before any hook runs; starts, stops and hooks are the
+controller's own tasks, so a caller that is cancelled takes nothing down with it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from moorings.errors import (
     NoInstanceAvailable,
     PortNotReady,
 )
+from moorings.http import Request
 from moorings.objects.activation import Activation
 from moorings.objects.event import EventKind, current_event
 from moorings.objects.tasks import Tasks
 from moorings.observer import StateChanged, Subject
 from moorings.proxy import UpstreamPool, forward
-from moorings.http import Request
 from moorings.runtimes.base import Exit, StartSpec
 
 TAIL_LINES = 20
@@ -135,7 +135,7 @@ class Controller:
                     incarnation.spawned.set_result(False)
                 raise
         except MooringsError as error:
-            self._announce("on_error", lambda instance: instance.on_error(error))
+            self._failed(error)
             raise
         finally:
             self._starting = None
@@ -193,7 +193,7 @@ class Controller:
         try:
             await self.activation.run_hook("on_start", lambda instance: instance.on_start())
         except Exception as error:
-            self._announce("on_error", lambda instance: instance.on_error(error))
+            self._failed(error)
             if self.incarnation is incarnation and not incarnation.exited.done():
                 await self._destroy(incarnation)
             raise
@@ -201,7 +201,8 @@ class Controller:
     async def ready(self, ports: Sequence[int] | None = None) -> None:
         """Start if need be, and wait until every port accepts and ``on_start`` is over.
 
-        Raises what ``start`` does, PortNotReady after 20 s, and ContainerFailedToStart where the program ends meanwhile.
+        Raises what ``start`` does, PortNotReady after 20 s, and ContainerFailedToStart where the program ends
+        meanwhile.
         """
         awaited = self.options.awaited_ports if ports is None else ports
         for port in awaited:
@@ -317,7 +318,9 @@ class Controller:
     # --- ending -------------------------------------------------------------------------------------------------------
 
     async def stop(self, signum: int = signal.SIGTERM) -> None:
-        """Stop gracefully; returns once the signal is sent. Idempotent. ``on_stop`` runs before the signal, for up to 5 s."""
+        """Stop gracefully; returns once the signal is sent. Idempotent. ``on_stop`` runs before the signal, for up
+        to 5 s.
+        """
         incarnation = self.incarnation
         if self.status in DOWN or incarnation is None:
             return
@@ -407,7 +410,7 @@ class Controller:
         never_ready = not incarnation.open_ports.issuperset(self.options.awaited_ports)
         if never_ready and not incarnation.stopping:
             error = await self._gone(incarnation)
-            self._announce("on_error", lambda instance: instance.on_error(error))
+            self._failed(error)
         elif incarnation.last_words is not None:
             await incarnation.last_words
         self._announce("on_exit", lambda instance: instance.on_exit(exit.code, str(exit.reason)))
@@ -426,7 +429,7 @@ class Controller:
                 "on_activity_expired", lambda instance: instance.on_activity_expired()
             )
         except Exception as error:  # noqa: BLE001  # a hook that fails must not keep a container awake forever
-            self._announce("on_error", lambda instance, error=error: instance.on_error(error))
+            self._failed(error)
         if self.status not in UP:
             return
         if keep:
@@ -452,6 +455,9 @@ class Controller:
 
     def _announce(self, label: str, invoke: Callable[[Any], Any]) -> None:
         self.tasks.spawn(label, self._outcome(self.activation.run_hook(label, invoke)))
+
+    def _failed(self, error: BaseException) -> None:
+        self._announce("on_error", lambda instance: instance.on_error(error))
 
     async def _outcome(self, hook: asyncio.Task[Any]) -> None:
         """Own a hook's task: what it raises is reported by the owner of this one."""

@@ -184,7 +184,8 @@ def read_options(cls: type, base: Path) -> ContainerOptions:
     )
     if not entrypoint and image is None:
         reader.mistakes.append(
-            f'{cls.__name__} has neither entrypoint nor image: say what to run, such as entrypoint = ["python", "server.py"]'
+            f"{cls.__name__} has neither entrypoint nor image: say what to run, "
+            'such as entrypoint = ["python", "server.py"]'
         )
     reader.mistakes += _hook_mistakes(cls)
     if reader.mistakes:

@@ -1,7 +1,7 @@
 """Waiting for a port to accept.
 
-Polled from 1 ms on, each pause a sixteenth of the time waited so far and 50 ms at most, so a port is seen at most about 6 %
-later than it opens. The container's exit ends the wait at once.
+Polled from 1 ms on, each pause a sixteenth of the time waited so far and 50 ms at most, so a port is seen at most
+about 6 % later than it opens. The container's exit ends the wait at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from typing import Any
 
 from moorings.clock import Clock
 from moorings.runtimes.base import Address
@@ -32,7 +33,7 @@ def next_pause(waited: float) -> float:
 
 
 async def wait_until_ready(
-    check: Callable[[], Awaitable[bool]], *, exited: asyncio.Future[object], timeout: float, clock: Clock
+    check: Callable[[], Awaitable[bool]], *, exited: asyncio.Future[Any], timeout: float, clock: Clock
 ) -> Outcome:
     """Call ``check`` until it is true, ``exited`` is done or ``timeout`` seconds have passed."""
     begin = clock.monotonic()
@@ -46,7 +47,7 @@ async def wait_until_ready(
     return Outcome.EXITED
 
 
-async def _pause(delay: float, exited: asyncio.Future[object], clock: Clock) -> None:
+async def _pause(delay: float, exited: asyncio.Future[Any], clock: Clock) -> None:
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def end(_: object = None) -> None:

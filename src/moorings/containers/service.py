@@ -1,4 +1,6 @@
-"""What all containers of an app share: the runtime, the budgets, and the way of the runtime's events to each container."""
+"""What all containers of an app share: the runtime, the budgets, and the way of the runtime's events to each
+container.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 class Budgets:
     """Wall times in seconds that callers wait at most."""
 
-    instance: float = 8.0  # for a place (max_instances) and for the program to exist, and for one that is stopping to end
+    instance: float = (
+        8.0  # for a place (max_instances) and for the program to exist, and for one that is stopping to end
+    )
     ports: float = 20.0  # for the ports to accept
     on_stop: float = 5.0  # for the on_stop hook, before the signal follows
     longest_stop_grace: float | None = None  # caps every class's stop_grace (dev: 10 s)

@@ -26,8 +26,8 @@ def port_of(controller: Controller, request: Request, port: int | None) -> int:
         port = request.container_port
     if port is None:
         event = current_event.get()
-        if event is not None and event.port is not None and event.activation is controller.activation:
-            port = event.port
+        if event is not None and event.request.port is not None and event.activation is controller.activation:
+            port = event.request.port
         else:
             port = controller.options.fetch_port
     if port is None:

@@ -1,15 +1,15 @@
 """One object in memory: the user's instance, its gate, and every task that belongs to it.
 
-Invariants: at most one activation per id exists in a namespace. Its handlers are its own tasks: a caller that is cancelled
-stops waiting and nothing else. A *reset* drops the user's instance and fails what is under way; the activation itself, and the
-container it hosts, stay.
+Invariants: at most one activation per id exists in a namespace. Its handlers are its own tasks: a caller that is
+cancelled stops waiting and nothing else. A *reset* drops the user's instance and fails what is under way; the
+activation itself, and the container it hosts, stay.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moorings.clock import Clock
@@ -108,17 +108,19 @@ class Activation:
     # --- delivering events --------------------------------------------------------------------------------------
 
     async def deliver(self, label: str, invoke: Callable[[Any], Any], *, counted: bool = False) -> Any:
-        """Run ``invoke(instance)`` as an event of this object and return what it gives (awaited, where it is awaitable).
+        """Run ``invoke(instance)`` as an event of this object and return what it gives (awaited, where it is
+        awaitable).
 
-        A ``counted`` event is a request in flight until its handler ends, whoever has gone away by then. The caller may be cancelled; the handler goes on. Raises what the handler raised, DeadlockError where the call comes
-        out of this object's own block, and ObjectReset where the object's memory was dropped meanwhile.
+        A ``counted`` event is a request in flight until its handler ends, whoever has gone away by then. The caller
+        may be cancelled; the handler goes on. Raises what the handler raised, DeadlockError where the call comes out
+        of this object's own block, and ObjectReset where the object's memory was dropped meanwhile.
         """
         parent = current_event.get()
         block = self.gate.block
         if block is not None and parent is not None and parent.descends_from(block.event):
             raise DeadlockError(
-                f"{label}: called on {self.subject.label} from inside its own block_concurrency_while, which holds back all "
-                "its events until it ends; call self.method() directly instead of through the stub"
+                f"{label}: called on {self.subject.label} from inside its own block_concurrency_while, which "
+                "holds back all its events until it ends; call self.method() directly instead of through the stub"
             )
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         event = Event(self, EventKind.HANDLER, label, parent)
@@ -194,11 +196,9 @@ class Activation:
         event: Event,
         coroutine: Coroutine[Any, Any, T],
         answer: asyncio.Future[Any] | None,
-        context: Context | None = None,
     ) -> asyncio.Task[T]:
-        if context is None:
-            context = copy_context()
-            context.run(current_event.set, event)
+        context = copy_context()
+        context.run(current_event.set, event)
         task = asyncio.get_running_loop().create_task(coroutine, context=context)
         self._running[task] = (event, answer)
         task.add_done_callback(self._ended)
@@ -224,17 +224,18 @@ class Activation:
         held = self.gate.block
         if held is not None and held.event is event:
             return closure()
-        block = Block(event, self.clock)
+        inner = Event(self, EventKind.HANDLER, "block_concurrency_while", event, event.request)
+        block = Block(inner, self.clock)
         immediately = held is None
         if immediately:
             self.gate.close(block)
-        task = self._spawn(event, self._block(event, block, closure, immediately), None, copy_context())
+        task = self._spawn(inner, self._block(event, block, closure, immediately), None)
         task.add_done_callback(_retrieve)
         return asyncio.shield(task)
 
     async def _block(self, event: Event, block: Block, closure: Callable[[], Awaitable[T]], entered: bool) -> T:
         if not entered:
-            await self.gate.enter(event)
+            await self.gate.enter(block.event)
             self.gate.close(block)
         generation = self._generation
         timed_out = False
@@ -284,12 +285,13 @@ class Activation:
     def reset(self, error: ObjectReset, *, spare: Event | None = None) -> None:
         """Drop the user's instance: waiting and running events fail with ``error``; hooks and ``spare`` run on."""
         self._generation += 1
+        current = asyncio.current_task()
         self.instance = None
         if self.durable is not None:
             self.durable.reset()
         self.gate.fail(error)
         for task, (event, answer) in list(self._running.items()):
-            if event.kind is EventKind.HOOK or event is spare:
+            if event.kind is EventKind.HOOK or event is spare or task is current:
                 continue
             if answer is not None and not answer.done():
                 answer.set_exception(error)

@@ -1,7 +1,7 @@
 """Choosing among interchangeable instances: the power of two choices.
 
-Two candidates are drawn at random and the one with fewer requests in flight is taken. That keeps the longest queue within
-O(log log n) of the average (Mitzenmacher 2001), with no shared state beyond the counts.
+Two candidates are drawn at random and the one with fewer requests in flight is taken. That keeps the longest queue
+within O(log log n) of the average (Mitzenmacher 2001), with no shared state beyond the counts.
 """
 
 from __future__ import annotations

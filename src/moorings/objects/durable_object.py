@@ -17,7 +17,9 @@ HOOKS = frozenset({"on_start", "on_stop", "on_exit", "on_error", "on_activity_ex
 
 
 def inline(method: F) -> F:
-    """Mark a platform method that runs no user code and may be cancelled with its caller: it needs no task of its own."""
+    """Mark a platform method that runs no user code and may be cancelled with its caller: it needs no task of its
+    own.
+    """
     method.__moorings_inline__ = True  # type: ignore[attr-defined]  # a marker on the function itself
     return method
 
@@ -30,8 +32,8 @@ def is_inline(method: object) -> bool:
 class DurableObject:
     """A named object with one live instance, and durable storage of its own.
 
-    Subclass it, and call it through ``env.NAME.get_by_name(name)``: every public method is an RPC call, ``fetch`` answers
-    requests. Source: developers.cloudflare.com/durable-objects/api/base/
+    Subclass it, and call it through ``env.NAME.get_by_name(name)``: every public method is an RPC call, ``fetch``
+    answers requests. Source: developers.cloudflare.com/durable-objects/api/base/
     """
 
     def __init__(self, ctx: DurableObjectState, env: Any) -> None:

@@ -1,8 +1,8 @@
 """What is being handled right now.
 
-Every delivery to an object (a request, an RPC call, an alarm, a hook) is one ``Event``. It travels in a context variable that
-holds this one mutable cell: tasks that the handler makes copy the variable but share the cell, so ``switch_port`` inside a
-child task still means this request, and never another.
+Every delivery to an object (a request, an RPC call, an alarm, a hook) is one ``Event``. It travels in a context
+variable that holds this one mutable cell: tasks that the handler makes copy the variable but share the cell, so
+``switch_port`` inside a child task still means this request, and never another.
 """
 
 from __future__ import annotations
@@ -24,16 +24,28 @@ class EventKind(Enum):
 
 
 class Event:
-    """One delivery to one object; ``parent`` is the event whose code caused it, ``port`` what ``switch_port`` chose."""
+    """One delivery to one object.
 
-    __slots__ = ("activation", "kind", "label", "parent", "port")
+    ``parent`` is the event whose code caused it. ``port`` is what ``switch_port`` chose for it; a block's event stands
+    for the request it is part of, so it has that one's port (``request``).
+    """
 
-    def __init__(self, activation: Activation, kind: EventKind, label: str, parent: Event | None) -> None:
+    __slots__ = ("activation", "kind", "label", "parent", "port", "request")
+
+    def __init__(
+        self,
+        activation: Activation,
+        kind: EventKind,
+        label: str,
+        parent: Event | None,
+        request: Event | None = None,
+    ) -> None:
         self.activation = activation
         self.kind = kind
         self.label = label
         self.parent = parent
         self.port: int | None = None
+        self.request = self if request is None else request
 
     def descends_from(self, other: Event) -> bool:
         """Whether ``other`` is this event or one of those that caused it."""

@@ -1,8 +1,8 @@
 """The input gate: no event of an object is delivered while one of its ``block_concurrency_while`` closures runs.
 
-Delivery is both the start of a handler and the resumption of one that awaits something: ``gated`` drives a handler's coroutine
-and holds each resumption while the gate is closed. Those who wait pass in the order in which they came, one at a time, so a
-handler that closes the gate again in its first step stops the rest of the queue behind it.
+Delivery is both the start of a handler and the resumption of one that awaits something: ``gated`` drives a handler's
+coroutine and holds each resumption while the gate is closed. Those who wait pass in the order in which they came,
+one at a time, so a handler that closes the gate again in its first step stops the rest of the queue behind it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Names and ids.
 
-An id is 32 bytes, shown as 64 hex digits. The id of a name is a hash of the class's name and the name, so it is the same on
-every machine forever; nothing needs to be stored to find it again. The first byte decides the shard.
+An id is 32 bytes, shown as 64 hex digits. The id of a name is a hash of the class's name and the name, so it is the
+same on every machine forever; nothing needs to be stored to find it again. The first byte decides the shard.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``env.NAME``: all objects of one class, and the one place that knows which of them are in memory.
 
-Invariant: an id has at most one activation here; it is made and put away on the event loop's thread, without an ``await`` in
-between, so no two requests can race to make it.
+Invariant: an id has at most one activation here; it is made and put away on the event loop's thread, without an
+``await`` in between, so no two requests can race to make it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from moorings.objects import balancing, identity
 from moorings.objects.activation import Activation
 from moorings.objects.durable_object import DurableObject, is_inline
 from moorings.objects.identity import ObjectId
-from moorings.objects.stub import Stub, refusal, stub_type
+from moorings.objects.stub import refusal, stub_type
 from moorings.observer import Observer, Subject
 
 EVICT_AFTER = 10.0
@@ -87,7 +87,9 @@ class Namespace:
         return self._stub(self, object_id.name, object_id, self._live.get(object_id.raw))
 
     def get_random(self, instances: int = 3) -> Any:
-        """The stub of one of ``instances`` named objects: the one with fewer requests in flight of two drawn at random."""
+        """The stub of one of ``instances`` named objects: the one with fewer requests in flight of two drawn at
+        random.
+        """
         return self.get_by_name(balancing.choose(balancing.instance_names(instances), self._load, self._rng))
 
     def __repr__(self) -> str:

@@ -34,8 +34,9 @@ class DurableObjectState:
     def block_concurrency_while(self, closure: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run ``closure`` while no other event of this object is delivered; the rest follow in order.
 
-        The gate closes at the call; the result may be awaited or dropped (in a constructor, say). If the closure raises, or
-        takes over 30 s (the platform's own waits not counted), the object is reset and those who wait get ObjectReset.
+        The gate closes at the call; the result may be awaited or dropped (in a constructor, say). If the closure
+        raises, or takes over 30 s (the platform's own waits not counted), the object is reset and those who wait get
+        ObjectReset.
         Source: developers.cloudflare.com/durable-objects/api/state/#blockconcurrencywhile
         """
         return self._activation.block(closure)
@@ -45,7 +46,9 @@ class DurableObjectState:
         self._activation.wait_until(awaitable)
 
     def abort(self, reason: str = "") -> NoReturn:
-        """Drop the object's memory at once: what is under way fails with ObjectReset. Its container and storage stay."""
+        """Drop the object's memory at once: what is under way fails with ObjectReset. Its container and storage
+        stay.
+        """
         error = ObjectReset(f"{self._activation.subject.label} was aborted{': ' + reason if reason else ''}")
         self._activation.reset(error)
         raise error

@@ -1,7 +1,8 @@
 """Stubs: what ``get_by_name`` returns, at once and without I/O.
 
-A stub of a class has the class's public methods, each an RPC call: arguments and results are copied, so neither side can
-change what the other holds. Methods of the platform itself run no user code, so they are called in the caller's task.
+A stub of a class has the class's public methods, each an RPC call: arguments and results are copied, so neither side
+can change what the other holds. Methods of the platform itself run no user code, so they are called in the caller's
+task.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Stub:
     ) -> Response:
         """Send a request to the object and return its response, streamed.
 
-        ``request`` is a Request or a URL; a relative URL is resolved against ``http://container``. ``method``, ``headers``,
+        ``request`` is a Request or a URL; a relative URL is resolved against ``http://container``. ``method``,
+        ``headers``,
         ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
         """
         if not isinstance(request, Request) or method is not None or headers is not None or body or json is not None:
@@ -122,7 +124,9 @@ def stub_type(cls: type[DurableObject]) -> type[Stub]:
     """A Stub class with one async method per public method of ``cls``."""
     body: dict[str, Any] = {"__slots__": (), "__doc__": cls.__doc__}
     for name, method in public_methods(cls).items():
-        body[name] = _inline_call(name, method) if is_inline(method) else _rpc_call(f"{cls.__name__}.{name}", name, method)
+        body[name] = (
+            _inline_call(name, method) if is_inline(method) else _rpc_call(f"{cls.__name__}.{name}", name, method)
+        )
     return type(f"{cls.__name__}Stub", (Stub,), body)
 
 

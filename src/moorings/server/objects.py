@@ -25,7 +25,13 @@ class Objects:
     """All namespaces of an app, and what their activations are equipped with."""
 
     def __init__(
-        self, app: Application, variables: Mapping[str, str], *, service: ContainerService, clock: Clock, observer: Observer
+        self,
+        app: Application,
+        variables: Mapping[str, str],
+        *,
+        service: ContainerService,
+        clock: Clock,
+        observer: Observer,
     ) -> None:
         self._service = service
         self._clock = clock
@@ -50,9 +56,7 @@ class Objects:
         for name, cls in app.objects.items():
             if name not in self.namespaces:
                 self.namespaces[name] = Namespace(cls, equip=self._equip, clock=self._clock, observer=self._observer)
-        self.env = Env(
-            {**self._variables, **{binding_name(name): self.namespaces[name] for name in app.objects}}
-        )
+        self.env = Env({**self._variables, **{binding_name(name): self.namespaces[name] for name in app.objects}})
         outdated = []
         for controller in self._service.controllers():
             name = controller.subject.class_name

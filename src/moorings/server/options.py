@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 class Mode(Enum):
-    """Development shows everything and stops everything at its end; production tells clients nothing and leaves containers."""
+    """Development shows everything and stops everything at its end; production tells clients nothing and leaves
+    containers.
+    """
 
     DEV = "dev"
     SERVE = "serve"

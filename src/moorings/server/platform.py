@@ -1,7 +1,7 @@
 """The platform as a whole: loads the app, opens the runtime, serves, reloads, and stops in order.
 
-Order of stopping: no new connections; requests in flight end (up to a deadline); containers are stopped where that is wanted;
-objects are put away; the runtime is closed last. Nothing is left running that is not meant to be.
+Order of stopping: no new connections; requests in flight end (up to a deadline); containers are stopped where that
+is wanted; objects are put away; the runtime is closed last. Nothing is left running that is not meant to be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from moorings.containers.controller import Controller
 from moorings.containers.lifecycle import DOWN
 from moorings.containers.service import Budgets, ContainerService, UnrecordedJournal
 from moorings.containers.waiting import first_of
-from moorings.http import HttpServer, Request, Response, problem_response
+from moorings.http import Debug, HttpServer, Request, Response, problem_response
 from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
@@ -49,7 +49,10 @@ class Platform:
     # --- starting -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Load the app, open the runtime and listen. Raises ConfigError, RuntimeUnavailable, OSError (the port is taken)."""
+        """Load the app, open the runtime and listen.
+
+        Raises ConfigError, RuntimeUnavailable, and OSError where the port is taken.
+        """
         app = self.app = load_application(self.options.file)
         variables = self._variables()
         self.options.data.mkdir(parents=True, exist_ok=True)
@@ -101,7 +104,7 @@ class Platform:
         if getattr(error, "status", 500) >= 500:
             where = "request" if request is None else f"{request.method} {request.url.path}"
             self.observer.notify(ErrorReported(where, error))
-        return problem_response(error, debug=self.options.debug)
+        return problem_response(error, debug=Debug.ON if self.options.debug else Debug.OFF)
 
     # --- reloading ----------------------------------------------------------------------------------------------------
 
@@ -154,9 +157,11 @@ class Platform:
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
         drain = asyncio.ensure_future(self._server.drain(timeout))
         hurry = asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, hurry):
-            task.cancel()
+        await first_of(self.clock, [drain, hurry])
+        if drain.done():
+            drain.result()
+        drain.cancel()
+        hurry.cancel()
         await asyncio.gather(drain, hurry, return_exceptions=True)
 
     async def _stop_containers(self) -> None:
@@ -164,11 +169,12 @@ class Platform:
         controllers = [controller for controller in self._service.controllers() if controller.status not in DOWN]
         stopping = asyncio.gather(*(self._stop_container(controller) for controller in controllers))
         hurry = asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(self.clock, [stopping, hurry])
         if not stopping.done():
             await asyncio.gather(*(controller.destroy() for controller in controllers))
         hurry.cancel()
-        await asyncio.gather(stopping, hurry, return_exceptions=True)
+        await asyncio.gather(hurry, return_exceptions=True)
+        await stopping
 
     async def _stop_container(self, controller: Controller) -> None:
         incarnation = controller.incarnation

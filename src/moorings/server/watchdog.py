@@ -17,7 +17,7 @@ BLOCKED_AFTER = 0.1
 
 
 class Watchdog:
-    """Reports each time the loop stands still for over 100 ms, once per standstill, with the stack of the loop's thread."""
+    """Reports each time the loop stands still for over 100 ms, once a standstill, with the stack of its thread."""
 
     def __init__(self, observer: Observer, folder: Path) -> None:
         """``folder`` holds the user's code: a loop held up by nothing of it waits, or the machine is busy elsewhere."""

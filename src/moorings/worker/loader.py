@@ -1,7 +1,7 @@
 """Loading the user's file: which classes it has, and whether they fit.
 
-The module is loaded anew under a name of its own each time, together with the modules that lie beside it, so a reload sees
-every change and an error in the new version leaves the old one as it was.
+The module is loaded anew under a name of its own each time, together with the modules that lie beside it, so a
+reload sees every change and an error in the new version leaves the old one as it was.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def load_application(file: Path) -> Application:
     return Application(file, worker, objects, options)
 
 
-def _worker(
-    file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list[str]
-) -> type[WorkerEntrypoint] | None:
+def _worker(file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list[str]) -> type[WorkerEntrypoint] | None:
     named = [cls for cls in candidates if cls.__name__ == "Default"]
     chosen = named or candidates
     if len(chosen) == 1:
         return chosen[0]
     if not candidates:
-        mistakes.append("no WorkerEntrypoint: write class Default(WorkerEntrypoint) with async def fetch(self, request)")
+        mistakes.append(
+            "no WorkerEntrypoint: write class Default(WorkerEntrypoint) with async def fetch(self, request)"
+        )
     else:
         names = ", ".join(cls.__name__ for cls in candidates)
         mistakes.append(f"several WorkerEntrypoint classes ({names}): name the one that answers requests Default")

@@ -1,0 +1,191 @@
+"""How events reach an object: one at a time up to an await, in its own tasks, whoever called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from moorings.clock import ManualClock
+from moorings.errors import ObjectReset, WorkerError
+from moorings.http import Request, Response
+from moorings.objects.durable_object import DurableObject
+from moorings.observer import ErrorReported, Recorder
+from tests.unit.objects.support import namespace
+
+
+class Ledger(DurableObject):
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.entries: list[str] = []
+        self.released = asyncio.Event()
+
+    def note(self, entry: str) -> list[str]:
+        self.entries.append(entry)
+        return self.entries
+
+    async def note_slowly(self, entry: str) -> None:
+        self.entries.append(f"{entry} begins")
+        await self.released.wait()
+        self.entries.append(f"{entry} ends")
+
+    def release(self) -> None:
+        self.released.set()
+
+    async def in_background(self) -> None:
+        async def fail() -> None:
+            await asyncio.sleep(0)
+            raise LookupError("lost")
+
+        self.ctx.wait_until(fail())
+
+    def give_up(self) -> None:
+        self.ctx.abort("it was time")
+
+    def explode(self) -> None:
+        raise ZeroDivisionError("bang")
+
+    async def fetch(self, request: Request) -> Response:
+        self.entries.append(request.url.path)
+        return Response(request.url.path)
+
+
+class Silent(DurableObject):
+    async def fetch(self, request: Request) -> Response:
+        return "hello"  # type: ignore[return-value]  # the user's mistake
+
+
+class Broken(DurableObject):
+    attempts = 0
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        Broken.attempts += 1
+        raise ValueError("no start")
+
+    def work(self) -> None:
+        """Never reached."""
+
+
+async def test_concurrent_first_calls_make_one_object() -> None:
+    ledgers = namespace(Ledger)
+    await asyncio.gather(*(ledgers.get_by_name("a").note(str(i)) for i in range(100)))
+    assert sorted(await ledgers.get_by_name("a").note("last"), key=len)[-1] == "last"
+    assert len(ledgers.live()) == 1
+    assert len(await ledgers.get_by_name("a").note("again")) == 102
+
+
+async def test_results_are_copies() -> None:
+    ledger = namespace(Ledger).get_by_name("a")
+    first = await ledger.note("x")
+    first.append("forged")
+    assert await ledger.note("y") == ["x", "y"]
+
+
+async def test_a_cancelled_caller_leaves_the_handler_running() -> None:
+    ledger = namespace(Ledger).get_by_name("a")
+    caller = asyncio.ensure_future(ledger.note_slowly("work"))
+    await ManualClock.settle()
+    caller.cancel()
+    await ledger.release()
+    await ManualClock.settle()
+    assert await ledger.note("seen") == ["work begins", "work ends", "seen"]
+
+
+async def test_the_error_of_a_handler_whose_caller_is_gone_is_reported() -> None:
+    recorder = Recorder()
+
+    class Late(DurableObject):
+        async def fail_later(self) -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            raise LookupError("nobody listens")
+
+    caller = asyncio.ensure_future(namespace(Late, observer=recorder).get_by_name("a").fail_later())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    await ManualClock.settle()
+    assert [str(event.error) for event in recorder.events if isinstance(event, ErrorReported)] == ["nobody listens"]
+
+
+async def test_errors_arrive_with_their_type_and_message() -> None:
+    with pytest.raises(ZeroDivisionError, match="bang"):
+        await namespace(Ledger).get_by_name("a").explode()
+
+
+async def test_a_constructor_that_raises_fails_its_callers_and_is_tried_again() -> None:
+    broken = namespace(Broken)
+    Broken.attempts = 0
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no start"):
+            await broken.get_by_name("a").work()
+    assert Broken.attempts == 2
+
+
+async def test_abort_drops_the_memory_and_fails_what_is_under_way() -> None:
+    ledger = namespace(Ledger).get_by_name("a")
+    slow = asyncio.ensure_future(ledger.note_slowly("work"))
+    await ManualClock.settle()
+    with pytest.raises(ObjectReset, match="it was time"):
+        await ledger.give_up()
+    with pytest.raises(ObjectReset, match="it was time"):
+        await slow
+    assert await ledger.note("anew") == ["anew"]
+
+
+async def test_an_error_in_the_background_is_reported() -> None:
+    recorder = Recorder()
+    await namespace(Ledger, observer=recorder).get_by_name("a").in_background()
+    await ManualClock.settle()
+    (event,) = recorder.events
+    assert isinstance(event, ErrorReported)
+    assert (event.where, str(event.error)) == ("wait_until", "lost")
+
+
+async def test_fetch_takes_requests_and_urls() -> None:
+    ledger = namespace(Ledger).get_by_name("a")
+    assert await (await ledger.fetch("/path")).text() == "/path"
+    assert await (await ledger.fetch(Request("http://example.com/other"))).text() == "/other"
+    assert await (await ledger.fetch("sub", method="POST", json={"a": 1})).text() == "/sub"
+
+
+async def test_fetch_must_return_a_response() -> None:
+    with pytest.raises(WorkerError, match="Silent.fetch returned str"):
+        await namespace(Silent).get_by_name("a").fetch("/")
+
+
+async def test_an_object_with_nothing_going_on_leaves_memory() -> None:
+    clock = ManualClock()
+    ledgers = namespace(Ledger, clock=clock)
+    stub = ledgers.get_by_name("a")
+    slow = asyncio.ensure_future(stub.note_slowly("work"))
+    await clock.advance(60)
+    assert len(ledgers.live()) == 1
+    await stub.release()
+    await slow
+    await clock.advance(25)
+    assert ledgers.live() == []
+    assert clock.pending == 0
+    assert await stub.note("anew") == ["anew"]
+
+
+async def test_a_stub_kept_across_an_eviction_finds_the_one_live_object() -> None:
+    clock = ManualClock()
+    ledgers = namespace(Ledger, clock=clock)
+    kept = ledgers.get_by_name("a")
+    await kept.note("x")
+    await clock.advance(30)
+    assert await ledgers.get_by_name("a").note("y") == ["y"]
+    assert await kept.note("z") == ["y", "z"]
+
+
+async def test_code_in_a_handler_knows_its_task() -> None:
+    class Timed(DurableObject):
+        async def work(self) -> str:
+            async with asyncio.timeout(5):
+                await asyncio.wait_for(asyncio.sleep(0), 5)
+            return "in time"
+
+    assert await namespace(Timed).get_by_name("a").work() == "in time"
