@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.harness.process import BenchError, Cores, Process, Usage, find, free_port
 
 BENCH = Path(__file__).resolve().parent.parent
-LISTENING = re.compile(r"listening.*?(http://127\.0\.0\.1:\d+)", re.IGNORECASE)
+LISTENING = re.compile(r"^(?=.*listening).*(http://127\.0\.0\.1:\d+)", re.IGNORECASE | re.MULTILINE)
 
 PLATFORM = "moorings"
 REFERENCE = "nginx"
