@@ -1,11 +1,11 @@
 """BodyStream: bytes that arrive on one connection, on their way to one reader.
 
-The reader is either code (``async for``) or another connection (a *sink*), to which chunks are handed as they come, without
-copy, task or queue. Back-pressure: at most ``HIGH_WATER`` bytes (and the chunk in hand) wait here, then the source is told to
-stop reading; a sink stops it by ``pause`` and ``resume``.
+The reader is either code (``async for``) or another connection (a *sink*), to which chunks are handed as they come,
+without copy, task or queue. Back-pressure: at most ``HIGH_WATER`` bytes (and the chunk in hand) wait here, then the
+source is told to stop reading; a sink stops it by ``pause`` and ``resume``.
 
-Invariant: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told the end
-exactly once unless it detached itself.
+Invariant: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told the
+end exactly once unless it detached itself.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class Sink(Protocol):
 
 
 class BodyStream:
-    """One body on its way. ``length`` is its length or a Framing; ``trailers`` is set, if there were any, when the end has been read."""
+    """One body on its way.
+
+    ``length`` is its length or a Framing; ``trailers`` is set, if there were any, when the end has been read.
+    """
 
     __slots__ = (
         "_chunks",
@@ -171,6 +174,8 @@ class BodyStream:
         self._chunks.clear()
         self._size = 0
         if not self.ended:
+            self._error = ClientDisconnected("the body was closed before it was complete")
+            self.ended = True
             self._source.body_dropped()
 
     def __aiter__(self) -> BodyStream:
@@ -183,7 +188,7 @@ class BodyStream:
         while not chunks:
             if self._error is not None:
                 raise self._error
-            if self.ended or self._closed:
+            if self.ended:
                 raise StopAsyncIteration
             if self._sink is not None or self._waiter is not None:
                 raise BodyUsed("this body is being read by somebody else")
@@ -199,8 +204,6 @@ class BodyStream:
         return chunk
 
     def _claim(self) -> None:
-        if self._closed and isinstance(self._error, ClientDisconnected):
-            raise self._error
         if self.used:
             raise BodyUsed("this body has already been read; bodies are streamed and can be read once")
         self.used = True

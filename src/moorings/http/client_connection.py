@@ -1,8 +1,8 @@
 """ClientConnection: the platform's connection to a server, one exchange at a time.
 
 An Exchange is one request and its answer. It ends exactly once, however it ends: the answer is complete, the connection
-breaks, somebody aborts it, or its body is dropped. A connection is handed back for another exchange only after a complete
-answer to a completely sent request, with nothing after it.
+breaks, somebody aborts it, or its body is dropped. A connection is handed back for another exchange only after a
+complete answer to a completely sent request, with nothing after it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Exchange:
             on_end()
 
     def fail(self, error: BaseException) -> None:
-        """The answer will never be complete. Before its head, whoever waits for it decides what follows; after, it ends."""
+        """The answer will never be complete.
+
+        Before its head, whoever waits for it decides what follows; after, it ends.
+        """
         self.connection = None
         future, self.future = self.future, None
         if future is not None and not future.done():

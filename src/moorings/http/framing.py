@@ -1,7 +1,7 @@
 """How the end of a body is found: by its length, by chunks, or by the end of the connection (RFC 9112, 6 and 7).
 
-A reader takes what arrived and gives data to a BodyStream. ``take`` returns None while the body goes on, else the bytes after
-it. The chunk parser accepts exactly the grammar: CRLF only, hexadecimal sizes, bounded extensions and trailers.
+A reader takes what arrived and gives data to a BodyStream. ``take`` returns None while the body goes on, else the bytes
+after it. The chunk parser accepts exactly the grammar: CRLF only, hexadecimal sizes, bounded extensions and trailers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,27 @@ _TRAILERS = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+
 _CHUNK_LINE = 4096  # bytes of one chunk line
 _EXTENSIONS = 16 * 1024  # bytes of all chunk lines beyond their sizes
 _FORBIDDEN = frozenset(
-    "transfer-encoding content-length host connection keep-alive te trailer upgrade expect content-encoding content-type "
-    "content-range authorization cookie set-cookie cache-control x-forwarded-for x-forwarded-proto x-forwarded-host".split()
+    (
+        "transfer-encoding",
+        "content-length",
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "cache-control",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+    )
 )
 
 
@@ -73,7 +92,10 @@ class EofReader:
 
 
 class ChunkedReader:
-    """The chunked transfer coding; ``limit`` bounds the data. Raises BadRequest, HeaderFieldsTooLarge, ContentTooLarge."""
+    """The chunked transfer coding; ``limit`` bounds the data.
+
+    Raises BadRequest, HeaderFieldsTooLarge, ContentTooLarge.
+    """
 
     __slots__ = ("_extra", "_left", "_limit", "_partial", "_size", "_trailers", "max_trailers", "remaining")
 

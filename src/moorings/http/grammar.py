@@ -1,8 +1,8 @@
-"""The grammar of heads, shared by both directions: what is allowed byte for byte, and which fields the platform must know.
+"""The grammar of heads, for both directions: what is allowed byte for byte, and which fields the platform must know.
 
-A head is checked three times, each in C and each over the whole of it: no control byte, bare CR or bare LF (``clean``); the
-fields that frame or route a message picked out by one pattern (``special``); and llhttp in its strict mode as a second opinion
-on lines, names and values. A head passes only if all agree.
+A head is checked three times, each in C and each over the whole of it: no control byte, bare CR or bare LF (``clean``);
+the fields that frame or route a message picked out by one pattern (``special``); and llhttp in its strict mode as a
+second opinion on lines, names and values. A head passes only if all agree.
 """
 
 from __future__ import annotations
@@ -29,11 +29,35 @@ _HOP_BY_HOP_RESPONSE = re.compile(
     rb"\r\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade):[^\r\n]*", re.IGNORECASE
 )
 
-# What a Connection header may not take off a message: framing, routing, identity (RFC 9110, 7.6.1: never end-to-end fields).
+# What a Connection header may not take off a message: framing, routing, identity (RFC 9110, 7.6.1).
 ESSENTIAL = frozenset(
-    b"host content-length content-type content-encoding content-range transfer-encoding x-forwarded-for x-forwarded-proto "
-    b"x-forwarded-host x-forwarded-port x-real-ip forwarded via authorization cookie set-cookie cache-control date origin "
-    b"location range vary etag te trailer".split()
+    (
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"content-range",
+        b"transfer-encoding",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-real-ip",
+        b"forwarded",
+        b"via",
+        b"authorization",
+        b"cookie",
+        b"set-cookie",
+        b"cache-control",
+        b"date",
+        b"origin",
+        b"location",
+        b"range",
+        b"vary",
+        b"etag",
+        b"te",
+        b"trailer",
+    )
 )
 
 

@@ -1,16 +1,18 @@
 """Headers: a case-insensitive multidict that costs nothing until it is looked at.
 
-A message from a connection arrives with one validated block of raw field lines (``RawFields``). Looking up a name searches
-those bytes; a mapping is built only when somebody iterates or changes something. Bytes on the wire are latin-1 (RFC 9110, 5.5).
+A message from a connection arrives with one validated block of raw field lines (``RawFields``). Looking up a name
+searches those bytes; a mapping is built only when somebody iterates or changes something. Bytes on the wire are latin-1
+(RFC 9110, 5.5).
 
-Invariant: ``Headers.changed`` is false as long as the raw block still says the same, so that it can be forwarded as it is.
+Invariant: ``Headers.changed`` is false as long as the raw block still says the same, so that it can be forwarded as it
+is.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from multidict import CIMultiDict
 
@@ -19,7 +21,17 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _BAD_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MEMO = 64  # names remembered per block
 
-HeadersInit = "Headers | Mapping[str, str] | Iterable[tuple[str, str]]"
+
+class Unset:
+    """The type of an argument that was not given."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
 
 
 class RawFields:
@@ -64,8 +76,8 @@ class RawFields:
 class Headers:
     """Header fields. The interface is that of ``multidict.CIMultiDict``; names and values are ``str``.
 
-    Changing the headers of an incoming request raises TypeError: copy it with ``Request(request, headers=...)``. A name that
-    is no token (RFC 9110, 5.1) or a value with a control character raises ValueError when it is set.
+    Changing the headers of an incoming request raises TypeError: copy it with ``Request(request, headers=...)``. A name
+    that is no token (RFC 9110, 5.1) or a value with a control character raises ValueError when it is set.
     """
 
     __slots__ = ("_map", "_raw", "changed", "frozen")
@@ -123,13 +135,13 @@ class Headers:
     @overload
     def getall(self, name: str, default: T) -> list[str] | T: ...
 
-    def getall(self, name: str, *default: T) -> list[str] | T:
+    def getall(self, name: str, default: T | Unset = UNSET) -> list[str] | T:
         """All values of ``name`` in order; KeyError (or the default, if given) if there is none."""
         if name in self:
             return self._mapping().getall(name)
-        if default:
-            return default[0]
-        raise KeyError(name)
+        if isinstance(default, Unset):
+            raise KeyError(name)
+        return default
 
     def items(self) -> list[tuple[str, str]]:
         """All fields in order, a repeated name once for each value."""
@@ -191,10 +203,10 @@ class Headers:
     @overload
     def pop(self, name: str, default: T) -> str | T: ...
 
-    def pop(self, name: str, *default: T) -> str | T:
+    def pop(self, name: str, default: T | Unset = UNSET) -> str | T:
         """Remove the first field called ``name`` and return its value; KeyError (or the default) if there is none."""
-        if default and name not in self:
-            return default[0]
+        if name not in self and not isinstance(default, Unset):
+            return default
         return self._change().popone(name)
 
     def popall(self, name: str) -> list[str]:
@@ -225,7 +237,7 @@ class Headers:
 
     def _change(self) -> CIMultiDict[str]:
         if self.frozen:
-            raise TypeError("the headers of an incoming request can't be changed; copy it: Request(request, headers=...)")
+            raise TypeError("an incoming request's headers can't be changed; copy it: Request(request, headers=...)")
         self.changed = True
         return self._mapping()
 
@@ -239,7 +251,7 @@ def pairs_of(headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]]) -
 
 def checked(name: str, value: str) -> None:
     """Raise TypeError or ValueError unless this field can be sent."""
-    if not isinstance(name, str) or not isinstance(value, str):
+    if not all(isinstance(part, str) for part in (name, value)):
         raise TypeError(f"header names and values are str, not {name!r}: {value!r}")
     if _TOKEN.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a header name")

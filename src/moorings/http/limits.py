@@ -12,12 +12,11 @@ class Limits:
     ``head``: request line and header fields together (over it: 431).
     ``headers``: number of header fields, trailers counted on their own (over it: 431).
     ``body``: request body, None for no bound (over it: 413).
-    ``header_timeout``: from the first byte of a request to the end of its head; also for the first byte on a new connection.
-    ``idle_timeout``: how long a kept-alive connection may wait for its next request.
-    ``body_timeout``: without a byte of an unfinished request body, and without a client taking a byte of its answer.
-    ``unread_body``: how much of a body that the handler left unread is read and dropped to keep the connection.
-    ``linger``: how long a connection that is closed after an error goes on reading, so that the client sees the answer
-    (RFC 9112, 9.6).
+    ``header_timeout``: from the first byte of a request to the end of its head; also for the first byte on a new
+    connection. ``idle_timeout``: how long a kept-alive connection may wait for its next request. ``body_timeout``:
+    without a byte of an unfinished request body, and without a client taking a byte of its answer. ``unread_body``: how
+    much of a body that the handler left unread is read and dropped to keep the connection. ``linger``: how long a
+    connection that is closed after an error goes on reading, so that the client sees the answer (RFC 9112, 9.6).
     ``connections``: open connections of the server, None for no bound (over it: 503 and close).
     """
 

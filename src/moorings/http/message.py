@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -14,16 +14,6 @@ from moorings.http.headers import Headers
 
 Body = str | bytes | bytearray | memoryview | AsyncIterable[bytes] | None
 StoredBody = bytes | BodyStream | OwnedBody | AsyncIterator[bytes] | None
-
-
-class Unset:
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET: Final = Unset()
 
 
 def stored(body: object) -> tuple[StoredBody, str | None]:
@@ -38,6 +28,8 @@ def stored(body: object) -> tuple[StoredBody, str | None]:
         return bytes(body), None
     if isinstance(body, (BodyStream, OwnedBody)):
         return body, None
+    if isinstance(body, _Reading):
+        return body.unread(), None
     if isinstance(body, AsyncIterable):
         return aiter(body), None
     raise TypeError(f"a body is str, bytes or an async iterator of bytes, not {type(body).__name__}")
@@ -115,6 +107,13 @@ class _Reading:
     def __init__(self, message: Message) -> None:
         self._message: Message | None = message
         self._iterator: StoredBody = None
+
+    def unread(self) -> StoredBody:
+        """What is left to read: the body itself where nobody has begun."""
+        if self._message is None:
+            return self
+        message, self._message = self._message, None
+        return message._take()
 
     def __aiter__(self) -> _Reading:
         return self

@@ -1,7 +1,7 @@
 """Errors as the client sees them: RFC 9457 problem details with a stable ``code``.
 
-In debug mode (``dev``) they carry the traceback and the container's last output; otherwise never anything but the code, the
-status and one safe sentence, because messages of errors may quote what only the operator should see.
+In debug mode (``dev``) they carry the traceback and the container's last output; otherwise never anything but the code,
+the status and one safe sentence, because messages of errors may quote what only the operator should see.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from functools import lru_cache
 from yarl import URL
 
 from moorings.http.grammar import TOKEN
-from moorings.http.headers import Headers, RawFields
-from moorings.http.message import UNSET, Body, Message, StoredBody, Unset, encode_json, stored
+from moorings.http.headers import UNSET, Headers, RawFields, Unset
+from moorings.http.message import Body, Message, StoredBody, encode_json, stored
 from moorings.http.request_head import RequestFields, origin_form
 from moorings.http.signal import AbortSignal
 
@@ -37,9 +37,9 @@ class Wire:
 class Request(Message):
     """A request (Fetch standard, as far as it makes sense in Python).
 
-    ``Request(url, method=, headers=, body=, json=)`` makes one. ``Request(request, ...)`` copies one: what isn't given is kept,
-    the body is taken over (the original then counts as used), and so are ``signal``, ``client`` and the chosen port. Methods
-    are upper case. TypeError or ValueError for arguments that can't be sent.
+    ``Request(url, method=, headers=, body=, json=)`` makes one. ``Request(request, ...)`` copies one: what isn't given
+    is kept, the body is taken over (the original then counts as used), and so are ``signal``, ``client`` and the chosen
+    port. Methods are upper case. TypeError or ValueError for arguments that can't be sent.
     """
 
     __slots__ = ("_signal", "_url", "_wire", "container_port", "fields", "method", "target")
@@ -136,7 +136,9 @@ class Request(Message):
 
     @property
     def headers(self) -> Headers:
-        """The header fields; those of an incoming request can't be changed (copy it with ``Request(request, headers=)``)."""
+        """The header fields; those of an incoming request can't be changed (copy it with ``Request(request,
+        headers=)``).
+        """
         if self._headers is None:
             self._headers = Headers.from_wire(self.fields or _EMPTY, frozen=True)
         return self._headers

@@ -1,12 +1,13 @@
 """Request heads: strict guards, and what the platform needs to know of one.
 
-Everything ambiguous is an error (RFC 9112, 11.2: request smuggling), raised before anything reaches a handler. The result is
-split in two: the request line, new with every request, and the field block (``RequestFields``), which clients mostly repeat on
-a connection and which is then recognised by comparing bytes.
+Everything ambiguous is an error (RFC 9112, 11.2: request smuggling), raised before anything reaches a handler. The
+result is split in two: the request line, new with every request, and the field block (``RequestFields``), which clients
+mostly repeat on a connection and which is then recognised by comparing bytes.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import httptools
@@ -17,17 +18,47 @@ from moorings.http.headers import RawFields
 
 LINE = re.compile(rb"(" + TOKEN + rb"{1,32}) ([!-~]+) HTTP/1\.([01])\r\n")
 _VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r\n")
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
 
-METHODS = {
-    name.encode(): name
-    for name in (
-        "GET HEAD POST PUT DELETE OPTIONS PATCH TRACE CONNECT COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND "
-        "REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PURGE MKCALENDAR LINK "
-        "UNLINK SOURCE QUERY"
-    ).split()
-}
+_KNOWN = (
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "OPTIONS",
+    "PATCH",
+    "TRACE",
+    "CONNECT",
+    "COPY",
+    "LOCK",
+    "MKCOL",
+    "MOVE",
+    "PROPFIND",
+    "PROPPATCH",
+    "SEARCH",
+    "UNLOCK",
+    "BIND",
+    "REBIND",
+    "UNBIND",
+    "ACL",
+    "REPORT",
+    "MKACTIVITY",
+    "CHECKOUT",
+    "MERGE",
+    "M-SEARCH",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "UNSUBSCRIBE",
+    "PURGE",
+    "MKCALENDAR",
+    "LINK",
+    "UNLINK",
+    "SOURCE",
+    "QUERY",
+)
+METHODS = {name.encode(): name for name in _KNOWN}
 
 
 class _Witness:
@@ -45,11 +76,22 @@ class _Witness:
 class RequestFields(RawFields):
     """The validated field block of a request.
 
-    ``length`` is the body's, or Framing.CHUNKED; ``host`` is b"" only for HTTP/1.0; ``plain`` says that nothing in it is meant
-    for this connection only.
+    ``length`` is the body's, or Framing.CHUNKED; ``host`` is b"" only for HTTP/1.0; ``plain`` says that nothing in it
+    is meant for this connection only.
     """
 
-    __slots__ = ("connection", "expects_continue", "forward", "forwarded", "host", "keep_alive", "length", "minor", "plain", "te")
+    __slots__ = (
+        "connection",
+        "expects_continue",
+        "forward",
+        "forwarded",
+        "host",
+        "keep_alive",
+        "length",
+        "minor",
+        "plain",
+        "te",
+    )
 
     def __init__(self, raw: bytes, minor: int) -> None:
         super().__init__(raw)
@@ -66,7 +108,10 @@ class RequestFields(RawFields):
 
 
 def request_line(data: bytes) -> tuple[str, bytes, int]:
-    """Method, target and minor version of the head at the start of ``data``. Raises BadRequest, NotImplementedByServer."""
+    """Method, target and minor version of the head at the start of ``data``.
+
+    Raises BadRequest, NotImplementedByServer.
+    """
     match = LINE.match(data)
     if match is None:
         if _VERSION.match(data) is not None:
@@ -76,7 +121,7 @@ def request_line(data: bytes) -> tuple[str, bytes, int]:
     method = METHODS.get(raw_method)
     if method is None:
         raise NotImplementedByServer("this method is not known here")
-    if target[0] != 47:
+    if target[0] != 47 or method == "CONNECT":
         _check_target(method, target)
     elif b"#" in target:
         raise BadRequest("the request target has a fragment")
@@ -91,8 +136,21 @@ def _check_target(method: str, target: bytes) -> None:
             raise BadRequest("the target * is for OPTIONS only")
         return
     match = _ABSOLUTE.fullmatch(target)
-    if match is None or _HOST.fullmatch(match[1]) is None:
+    if match is None or not good_authority(match[1]):
         raise BadRequest("the request target is neither a path nor an http URL")
+
+
+def good_authority(value: bytes) -> bool:
+    """Whether this is a host and maybe a port, without user information (RFC 9110, 4.2.4)."""
+    match = _HOST.fullmatch(value)
+    if match is None or (match[2] is not None and int(match[2]) > 65535):
+        return False
+    if match[1] is not None:
+        try:
+            ipaddress.IPv6Address(match[1].decode())
+        except ValueError:
+            return False
+    return True
 
 
 def origin_form(target: bytes) -> bytes:
@@ -140,7 +198,7 @@ def _interpret(fields: RequestFields, found: list[tuple[bytes, bytes]], minor: i
             value = value.rstrip(b" \t")
             if fields.host:
                 raise BadRequest("there is more than one Host field")
-            if _HOST.fullmatch(value) is None:
+            if not good_authority(value):
                 raise BadRequest("the Host field is not a host and port")
             fields.host = value
         elif name == b"content-length":

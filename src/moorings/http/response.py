@@ -31,8 +31,8 @@ class _Json:
 class Response(Message):
     """A response (Fetch standard). ``body`` is None, str, bytes or an async iterator of bytes; ``status`` 200 to 599.
 
-    The headers of a response can be changed, also of one that a container gave. ValueError for a status that can't be sent,
-    or a body where the status allows none.
+    The headers of a response can be changed, also of one that a container gave. ValueError for a status that can't be
+    sent, or a body where the status allows none.
     """
 
     __slots__ = ("_message", "head", "status")
@@ -59,7 +59,7 @@ class Response(Message):
         if content_type is not None and "content-type" not in self._headers:
             self._headers["Content-Type"] = content_type
 
-    json = _Json()  # type: ignore[assignment]  # a descriptor in place of the method it wraps
+    json = _Json()
 
     @classmethod
     def redirect(cls, url: object, status: int = 302) -> Response:

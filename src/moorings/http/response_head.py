@@ -1,6 +1,7 @@
-"""Response heads from an upstream: the same guards as for requests, because a proxy can be split by its upstream as well.
+"""Response heads from an upstream: the same guards as for requests, because an upstream can split a proxy as well.
 
-Any ambiguity is an UpstreamError. A head that an upstream repeats byte for byte on a connection is recognised by comparing.
+Any ambiguity is an UpstreamError. A head that an upstream repeats byte for byte on a connection is recognised by
+comparing.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class _Witness:
 class ResponseHead:
     """A validated response head.
 
-    ``length`` is the body's, or a Framing; ``data`` are the head's bytes; ``reusable`` says whether the upstream keeps the
-    connection open; ``bodyless`` that the status has no body whatever the fields say (RFC 9112, 6.3).
+    ``length`` is the body's, or a Framing; ``data`` are the head's bytes; ``reusable`` says whether the upstream keeps
+    the connection open; ``bodyless`` that the status has no body whatever the fields say (RFC 9112, 6.3).
     """
 
     __slots__ = ("bodyless", "connection", "data", "fields", "forward", "length", "reusable", "size", "status")

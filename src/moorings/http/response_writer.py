@@ -1,10 +1,10 @@
 """ResponseWriter: puts one answer after the other on a client's connection.
 
-Whatever can be sent in one piece is one write. A body that comes from another connection is handed over chunk by chunk as that
-connection reads it; only bodies made in Python are awaited, in their handler's own task.
+Whatever can be sent in one piece is one write. A body that comes from another connection is handed over chunk by chunk
+as that connection reads it; only bodies made in Python are awaited, in their handler's own task.
 
-Invariants: an answer is complete exactly once (``ServerConnection.response_complete``); a body that breaks off or misses its
-Content-Length aborts the connection, so that a short body never looks whole.
+Invariants: an answer is complete exactly once (``ServerConnection.response_complete``); a body that breaks off or
+misses its Content-Length aborts the connection, so that a short body never looks whole.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from moorings.http.body import BodyStream, OwnedBody
+from moorings.http.deadline import Deadline
 from moorings.http.grammar import Framing
 from moorings.http.headers import Headers
+from moorings.http.message import stream_of
 from moorings.http.request_head import RequestFields
 from moorings.http.response import Response
 from moorings.http.response_head import with_connection, without_chunked
@@ -37,10 +39,11 @@ class ResponseWriter:
         "_left",
         "_length",
         "_no_body",
-        "_persistent",
         "_server",
+        "_stall",
         "_stream",
         "_transport",
+        "_unsent",
         "_waiter",
         "keep_alive",
         "paused",
@@ -53,11 +56,12 @@ class ResponseWriter:
         self._server = server
         self._http11 = True
         self._no_body = False  # the request was HEAD
-        self._persistent = True  # HTTP/1.1, kept alive: the case that needs no Connection field
         self._length: int = 0
         self._left = 0
         self._stream: BodyStream | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._stall: Deadline | None = None  # for clients that don't take their answer
+        self._unsent = 0
         self.keep_alive = True
         self.paused = False
         self.started = False
@@ -107,7 +111,7 @@ class ResponseWriter:
         """An answer from an upstream whose head nobody changed."""
         head = response.head
         assert head is not None
-        body = response._content()
+        body = response._take()
         raw = head.forward
         length = head.length
         if head.bodyless or self._no_body:
@@ -123,7 +127,7 @@ class ResponseWriter:
     def _send_made(self, response: Response) -> Coroutine[Any, Any, None] | None:
         """An answer made in Python, or one whose fields were changed there."""
         status = response.status
-        body = response._take() if not response._used else response._content()
+        body = response._take()
         headers = response.headers
         bodyless = status in (204, 304)
         try:
@@ -134,9 +138,14 @@ class ResponseWriter:
         if isinstance(body, bytes):
             length = len(body)
         elif body is not None:
+            stream = stream_of(body)
+            if stream is not None and stream.length >= 0:
+                declared = stream.length
             length = declared if declared is not None else self._unknown_length()
         else:
             length = 0
+        if "close" in headers.get("connection", "").lower():
+            self.keep_alive = False
         lines = [status_line(status), *field_lines(headers)]
         if body is None and (bodyless or self._no_body):
             if declared is not None:
@@ -166,7 +175,11 @@ class ResponseWriter:
     # --- bodies
 
     def _send_body(
-        self, response: Response, head: bytes, body: bytes | BodyStream | OwnedBody | AsyncIterator[bytes] | None, length: int
+        self,
+        response: Response,
+        head: bytes,
+        body: bytes | BodyStream | OwnedBody | AsyncIterator[bytes] | None,
+        length: int,
     ) -> Coroutine[Any, Any, None] | None:
         transport = self._transport
         if self._no_body or response.status in (204, 304) or body is None:
@@ -204,12 +217,13 @@ class ResponseWriter:
                     self._write_chunk(chunk)
                 if self.paused:
                     await self._drained()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  # whatever the body raises breaks the answer off
             self._server.report("a response body", error)
             self._connection.abort()
-            if not isinstance(error, Exception):
-                raise
             return
+        except BaseException:
+            self._connection.abort()
+            raise
         finally:
             close = getattr(body, "aclose", None)
             if close is not None:
@@ -262,19 +276,35 @@ class ResponseWriter:
     def pause(self) -> None:
         """The client doesn't take what was written."""
         self.paused = True
+        if self._stall is None:
+            self._stall = Deadline(self._server.clock, self._stalled)
+        self._unsent = self._transport.get_write_buffer_size()
+        self._stall.set(self._server.limits.body_timeout)
         if self._stream is not None:
             self._stream.pause()
 
     def resume(self) -> None:
         """The client has taken most of it."""
         self.paused = False
+        if self._stall is not None:
+            self._stall.at = None
         if self._stream is not None:
             self._stream.resume()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _stalled(self) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            self._connection.abort()
+        elif self._stall is not None:  # slow, but alive
+            self._unsent = unsent
+            self._stall.set(self._server.limits.body_timeout)
+
     def lost(self) -> None:
         """The connection has gone."""
+        if self._stall is not None:
+            self._stall.stop()
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()

@@ -9,7 +9,17 @@ from moorings.http.headers import Headers
 
 # Fields that belong to a connection or to the framing, which this module writes itself.
 _OWN = frozenset(
-    "connection keep-alive proxy-connection te transfer-encoding upgrade expect http2-settings content-length".split()
+    (
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "http2-settings",
+        "content-length",
+    )
 )
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
@@ -24,7 +34,7 @@ def field_lines(headers: Headers, skip: frozenset[str] = frozenset()) -> list[by
     lines = []
     named = {
         name.decode("latin-1")
-        for value in headers.getall("connection", ())
+        for value in headers.getall("connection", [])
         for name in tokens(value.encode("latin-1"))
         if name not in ESSENTIAL
     }

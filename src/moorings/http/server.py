@@ -22,9 +22,9 @@ OnError = Callable[[Request | None, BaseException], Response]
 class HttpServer:
     """An HTTP/1.1 server (RFC 9110, RFC 9112).
 
-    ``handler`` runs in one task per request and is never cancelled because its client went away: ``request.signal`` is set
-    instead, and its late response is dropped. ``on_error`` makes the response for an exception of the handler, and for a
-    malformed request (then without a request). Clients whose address is in ``trusted_proxies`` (CIDRs) may give
+    ``handler`` runs in one task per request and is never cancelled because its client went away: ``request.signal`` is
+    set instead, and its late response is dropped. ``on_error`` makes the response for an exception of the handler, and
+    for a malformed request (then without a request). Clients whose address is in ``trusted_proxies`` (CIDRs) may give
     X-Forwarded-* fields.
     """
 
@@ -54,7 +54,10 @@ class HttpServer:
         self._date_second = -1
 
     async def listen(self, host: str, port: int, *, backlog: int = 1024) -> tuple[str, int]:
-        """Accept connections on an address; returns it, with the port that was chosen for port 0. OSError if it is taken."""
+        """Accept connections on an address; returns it, with the port that was chosen for port 0.
+
+        OSError if it is taken.
+        """
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: ServerConnection(self, loop), host, port, backlog=backlog)
         self._listeners.append(server)

@@ -1,8 +1,8 @@
 """ServerConnection: one client's connection, from its bytes to requests and back.
 
-One request at a time is in progress (``busy``); the next ones wait as bytes, at most ``_HOLD`` of them, then reading stops.
-A connection that got a malformed message never looks at another byte of it: it answers, half-closes, reads until the
-client has closed or ``Limits.linger`` is over, and closes (RFC 9112, 9.6).
+One request at a time is in progress (``busy``); the next ones wait as bytes, at most ``_HOLD`` of them, then reading
+stops. A connection that got a malformed message never looks at another byte of it: it answers, half-closes, reads until
+the client has closed or ``Limits.linger`` is over, and closes (RFC 9112, 9.6).
 
 A client that closes its sending side counts as gone (as in nginx and Go): its request's signal is set at once.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from enum import Enum
+import socket
+import struct
+from enum import Enum, IntFlag
 from typing import TYPE_CHECKING, cast
 
-from moorings.clock import TimerHandle
 from moorings.errors import (
     BadRequest,
+    BodyUsed,
     ClientDisconnected,
     ContentTooLarge,
     HeaderFieldsTooLarge,
@@ -26,6 +28,7 @@ from moorings.errors import (
     WorkerError,
 )
 from moorings.http.body import BodyStream
+from moorings.http.deadline import Deadline
 from moorings.http.framing import BodyReader, ChunkedReader, FixedReader
 from moorings.http.grammar import Framing
 from moorings.http.request import Request, Wire
@@ -38,20 +41,29 @@ from moorings.http.request_head import (
 )
 from moorings.http.response import Response
 from moorings.http.response_writer import ResponseWriter, discard
-from moorings.http.signal import AbortSignal
 
 if TYPE_CHECKING:
     from moorings.http.server import HttpServer
 
 _HOLD = 64 * 1024  # bytes of pipelined requests kept while one is in progress
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
 class _State(Enum):
     HEAD = "head"  # waiting for a request head
-    BUSY = "busy"  # a request is in progress
+    BUSY = "busy"  # a request is in progress, or the rest of its body is being dropped
     LINGER = "linger"  # answered and half-closed; what comes is dropped
     CLOSED = "closed"
+
+
+class _Pause(IntFlag):
+    """Why nothing is read from the client."""
+
+    NONE = 0
+    BODY = 1  # the reader of the request body is behind
+    HELD = 2  # enough bytes of later requests wait
+    BROKEN = 4  # nothing that still comes can be understood
 
 
 class ServerConnection(asyncio.Protocol):
@@ -59,7 +71,6 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_clock",
         "_deadline",
         "_expecting",
         "_fields",
@@ -68,13 +79,11 @@ class ServerConnection(asyncio.Protocol):
         "_limits",
         "_loop",
         "_partial",
+        "_pause",
         "_reader",
-        "_reading_paused",
         "_request",
         "_server",
         "_state",
-        "_timer",
-        "_timer_at",
         "_unread",
         "_wire",
         "_writer",
@@ -86,7 +95,7 @@ class ServerConnection(asyncio.Protocol):
         self._server = server
         self._loop = loop
         self._limits = server.limits
-        self._clock = server.clock
+        self._deadline = Deadline(server.clock, self._expired)
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None  # the handler of the request in progress
         self._state = _State.HEAD
@@ -98,10 +107,7 @@ class ServerConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._unread = 0  # bytes of a body dropped after its answer
         self._expecting = False  # the client waits for 100 Continue
-        self._reading_paused = False
-        self._timer: TimerHandle | None = None
-        self._timer_at = 0.0
-        self._deadline: float | None = None
+        self._pause = _Pause.NONE
         self._gone: asyncio.Future[None] | None = None
 
     # --- transport callbacks
@@ -120,14 +126,12 @@ class ServerConnection(asyncio.Protocol):
             self._writer.refuse(503)
             self._linger()
             return
-        self._set_deadline(self._limits.header_timeout)
+        self._deadline.set(self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = _State.CLOSED
         self.transport = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._deadline.stop()
         self._server.connections.discard(self)
         self._client_gone()
         self._writer.lost()
@@ -144,7 +148,6 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writer.pause()
-        self._set_deadline(self._limits.body_timeout)
 
     def resume_writing(self) -> None:
         self._writer.resume()
@@ -162,17 +165,16 @@ class ServerConnection(asyncio.Protocol):
     # --- heads
 
     def _head_received(self, data: bytes) -> None:
-        partial = self._partial
-        if partial is not None:
-            scanned = max(0, len(partial) - 3)
-            partial += data
-            end = partial.find(b"\r\n\r\n", scanned)
-            if end < 0:
-                self._check_partial(partial)
-                return
-            data = bytes(partial)
-            self._partial = None
         try:
+            partial = self._partial
+            if partial is not None:
+                scanned = max(0, len(partial) - 3)
+                partial += data
+                if partial.find(b"\r\n\r\n", scanned) < 0:
+                    self._check_partial(partial, scanned)
+                    return
+                data = bytes(partial)
+                self._partial = None
             self._parse(data)
         except MooringsError as error:
             self._refuse(error)
@@ -195,8 +197,8 @@ class ServerConnection(asyncio.Protocol):
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
                 self._partial = bytearray(data)
-                self._set_deadline(self._limits.header_timeout)
-                self._check_partial(self._partial)
+                self._deadline.set(self._limits.header_timeout)
+                self._check_partial(self._partial, 0)
                 return
             method, target, minor = request_line(data)
             known = False
@@ -212,24 +214,23 @@ class ServerConnection(asyncio.Protocol):
             check_authority(target, fields)
         self._begin(method, target, fields, data, end)
 
-    def _check_partial(self, partial: bytearray) -> None:
-        """Refuse at once what can't become a good head any more."""
-        error: MooringsError | None = None
+    def _check_partial(self, partial: bytearray, scanned: int) -> None:
+        """Raise at once for what can't become a good head any more."""
         if len(partial) > self._limits.head:
-            error = HeaderFieldsTooLarge("the request head is too large")
-        elif _LONE.search(partial) is not None:
-            error = BadRequest("the head has a control byte, or a CR or LF on its own")
-        if error is not None:
-            self._refuse(error)
+            raise HeaderFieldsTooLarge("the request head is too large")
+        if _LONE.search(partial, scanned) is not None:
+            raise BadRequest("the head has a control byte, or a CR or LF on its own")
 
     def _begin(self, method: str, target: bytes, fields: RequestFields, data: bytes, end: int) -> None:
         """A good head has arrived; what follows it in ``data`` is its body, then later requests."""
         length = fields.length
         body: bytes | BodyStream | None = None
         size = len(data)
+        self._writer.begin(method, fields)
+        self._deadline.at = None
         if length == 0:
             if size != end:
-                self._held.append(data[end:])
+                self._hold(data[end:])
         else:
             limit = self._limits.body
             if limit is not None and length > limit:
@@ -237,13 +238,11 @@ class ServerConnection(asyncio.Protocol):
             if 0 < length <= size - end:
                 body = data[end : end + length]
                 if size - end > length:
-                    self._held.append(data[end + length :])
+                    self._hold(data[end + length :])
             else:
                 body = self._begin_body(fields, length)
-        self._deadline = None
-        self._writer.begin(method, fields)
-        if self._reader is not None and size != end:
-            self._take_body(data[end:])
+                if size != end:
+                    self._take_body(data[end:])
         self._state = _State.BUSY
         request = self._request = Request.from_wire(method, target, fields, self._wire, body)
         self.task = asyncio.Task(self._run(request), loop=self._loop, name="moorings-request")
@@ -254,7 +253,7 @@ class ServerConnection(asyncio.Protocol):
             response = await server.handler(request)
             if not isinstance(response, Response):
                 raise WorkerError(f"the handler returned {type(response).__name__}, not a Response")
-        except BaseException as error:  # noqa: BLE001  # whatever a handler raises becomes an answer
+        except BaseException as error:  # whatever a handler raises becomes an answer
             if server.closed or isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
                 self._forget()
                 raise
@@ -268,7 +267,10 @@ class ServerConnection(asyncio.Protocol):
             discard(response)
             self._forget()
             return
-        pending = self._writer.send(response)
+        try:
+            pending = self._writer.send(response)
+        except BodyUsed as error:
+            pending = self._writer.send(self._error_response(request, error))
         if pending is not None:
             try:
                 await pending
@@ -279,11 +281,11 @@ class ServerConnection(asyncio.Protocol):
 
     def _begin_body(self, fields: RequestFields, length: int) -> BodyStream:
         if length == Framing.CHUNKED:
-            limit = self._limits.body
-            self._reader = ChunkedReader(limit=limit, max_trailers=self._limits.headers)
+            self._reader = ChunkedReader(limit=self._limits.body, max_trailers=self._limits.headers)
         else:
             self._reader = FixedReader(length)
         self._expecting = fields.expects_continue
+        self._deadline.set(self._limits.body_timeout)
         body = self._body = BodyStream(self, length)
         return body
 
@@ -309,11 +311,14 @@ class ServerConnection(asyncio.Protocol):
         self._expecting = False
         rest = reader.take(data, body)
         if rest is None:
-            self._set_deadline(self._limits.body_timeout)
+            if not self._pause & _Pause.BODY:
+                self._deadline.set(self._limits.body_timeout)
             return False
         self._reader = None
         self._body = None
-        self._deadline = None
+        self._deadline.at = None
+        if self._pause & _Pause.BODY:
+            self.resume_body()
         if rest:
             self._hold(rest)
         return True
@@ -324,9 +329,7 @@ class ServerConnection(asyncio.Protocol):
         self._reader = None
         self._body = None
         self._writer.keep_alive = False
-        if self.transport is not None:
-            self.transport.pause_reading()
-            self._reading_paused = True
+        self._pause_reading(_Pause.BROKEN)
         if body is not None:
             body.fail(error)
         if self._request is None:
@@ -338,17 +341,18 @@ class ServerConnection(asyncio.Protocol):
             self._expecting = False
             if not self._writer.started:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._body is not None:
-            self._set_deadline(self._limits.body_timeout)
+            self._deadline.set(self._limits.body_timeout)
 
     def pause_body(self) -> None:
-        self._deadline = None
-        self._pause_reading()
+        """Source: the reader is behind."""
+        self._deadline.at = None
+        self._pause_reading(_Pause.BODY)
 
     def resume_body(self) -> None:
-        self._resume_reading()
+        """Source: the reader has caught up."""
+        self._resume_reading(_Pause.BODY)
         if self._reader is not None:
-            self._set_deadline(self._limits.body_timeout)
+            self._deadline.set(self._limits.body_timeout)
 
     def body_dropped(self) -> None:
         """Source: what is left unread is dealt with when the answer is complete."""
@@ -381,42 +385,40 @@ class ServerConnection(asyncio.Protocol):
         self._unread = 0
         if self._body is not None:
             self._body.detach()
-        self._set_deadline(self._limits.body_timeout)
+        self._deadline.set(self._limits.body_timeout)
 
     def _next(self) -> None:
         self._state = _State.HEAD
         if self._server.draining:
             self._close()
             return
-        self._set_deadline(self._limits.idle_timeout)
+        self._deadline.set(self._limits.idle_timeout)
         if self._held:
             data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             self._held.clear()
+            self._resume_reading(_Pause.HELD)
             self._head_received(data)
-        if self._reading_paused and not self._held:
-            self._resume_reading()
 
     def _hold(self, data: bytes) -> None:
         if not self._writer.keep_alive:
             return  # nothing after the last request of a connection is looked at
         self._held.append(data)
         if sum(map(len, self._held)) >= _HOLD:
-            self._pause_reading()
+            self._pause_reading(_Pause.HELD)
 
     def _refuse(self, error: MooringsError) -> None:
-        """Answer a malformed request; its connection ends here."""
+        """Answer what is no good request; the connection ends here."""
         self._held.clear()
         self._partial = None
         self._reader = None
         self._body = None
+        self._pause_reading(_Pause.BROKEN)
         self._writer.begin_error()
         self._state = _State.BUSY
-        response = self._error_response(None, error)
-        pending = self._writer.send(response)
+        pending = self._writer.send(self._error_response(None, error))
         if pending is not None:
             pending.close()
-            self._writer.refuse(error.status)
-            self._linger()
+            self.abort()
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
         try:
@@ -433,9 +435,7 @@ class ServerConnection(asyncio.Protocol):
         body, self._body = self._body, None
         self._reader = None
         if request is not None:
-            if request._signal is None:
-                request._signal = AbortSignal()
-            request._signal.fire()
+            request.signal.fire()
         if body is not None:
             body.fail(ClientDisconnected("the client went away before its request was complete"))
 
@@ -454,28 +454,36 @@ class ServerConnection(asyncio.Protocol):
         return self._request is not None
 
     def close_if_idle(self) -> None:
-        """For draining: close where nothing is in progress; the request in progress is the last one."""
+        """For draining: close where nothing is in progress; else the request in progress is the last one."""
         self._writer.keep_alive = False
-        if self._state is _State.HEAD:
+        if self._state is _State.HEAD and self._partial is None:
             self._close()
 
     def abort(self) -> None:
-        """Drop the connection, so that the client can't take what it got for the whole."""
-        if self.transport is not None:
-            self.transport.abort()
+        """Reset the connection, so that the client can't take what it got for the whole."""
+        transport = self.transport
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None and not transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
 
     def gone(self) -> asyncio.Future[None]:
         """Done once the connection is closed."""
         if self._gone is None:
             self._gone = self._loop.create_future()
+            if self.transport is None:
+                self._gone.set_result(None)
         return self._gone
 
     def _close(self) -> None:
-        if self._reader is not None or self._reading_paused or self._held:
+        if self._reader is not None or self._pause or self._held:
             self._linger()
             return
         self._state = _State.CLOSED
         if self.transport is not None:
+            self._deadline.set(self._limits.body_timeout)
             self.transport.close()
 
     def _linger(self) -> None:
@@ -488,45 +496,26 @@ class ServerConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if not transport.can_write_eof():
+            self._state = _State.CLOSED
             transport.close()
             return
         transport.write_eof()
-        self._resume_reading()
-        self._set_deadline(self._limits.linger)
+        self._resume_reading(self._pause)
+        self._deadline.set(self._limits.linger)
 
     # --- flow and time
 
-    def _pause_reading(self) -> None:
-        if not self._reading_paused and self.transport is not None and not self.transport.is_closing():
-            self._reading_paused = True
+    def _pause_reading(self, reason: _Pause) -> None:
+        if not self._pause and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
+        self._pause |= reason
 
-    def _resume_reading(self) -> None:
-        if self._reading_paused and self.transport is not None and not self.transport.is_closing():
-            self._reading_paused = False
+    def _resume_reading(self, reason: _Pause) -> None:
+        if not self._pause:
+            return
+        self._pause &= ~reason
+        if not self._pause and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
-
-    def _set_deadline(self, seconds: float) -> None:
-        deadline = self._deadline = self._clock.monotonic() + seconds
-        if self._timer is not None:
-            if self._timer_at <= deadline:
-                return  # looks again when it fires
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = self._clock.call_later(seconds, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if deadline is None or self.transport is None:
-            return
-        left = deadline - self._clock.monotonic()
-        if left > 0.001:
-            self._timer_at = deadline
-            self._timer = self._clock.call_later(left, self._tick)
-            return
-        self._deadline = None
-        self._expired()
 
     def _expired(self) -> None:
         if self._state is _State.HEAD:
@@ -534,7 +523,7 @@ class ServerConnection(asyncio.Protocol):
                 self._refuse(RequestTimeout("the request head did not arrive in time"))
             else:
                 self._close()
-        elif self._state is _State.BUSY and not self._writer.paused:
+        elif self._state is _State.BUSY:
             if self._reader is not None:
                 self._body_failed(RequestTimeout("the request body did not arrive in time"))
         else:

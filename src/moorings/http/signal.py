@@ -42,7 +42,8 @@ class AbortSignal:
             self.remove_listener(wake)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener()`` once when the client goes (at once if it already has); returns what takes it off again."""
+        """Call ``listener()`` once when the client goes (at once if it already has); returns what takes it off again.
+        """
         if self._aborted:
             listener()
         else:

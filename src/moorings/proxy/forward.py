@@ -1,8 +1,8 @@
 """forward: a request to a container's port and its answer back (RFC 9110, 7.6; RFC 9112).
 
 A head that nobody changed goes on as the bytes that came, with only the changed lines spliced in. Bodies pass from one
-connection to the other without a task. A connection that turns out dead is replaced once: for safe methods while no byte of
-the answer has come, for others only if nothing was written.
+connection to the other without a task. A connection that turns out dead is replaced once: for safe methods while no
+byte of the answer has come, for others only if nothing was written.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ async def forward(
 ) -> Response:
     """Send ``request`` to the pool's port and return the answer, its body still streaming.
 
-    ``on_end`` is called exactly once, when the exchange is over, however it ends. Raises UpstreamError (ConnectFailed where
-    nothing was sent), ClientDisconnected when ``request.signal`` is set, BodyUsed, and whatever broke the request's body off.
+    ``on_end`` is called exactly once, when the exchange is over, however it ends. Raises UpstreamError (ConnectFailed
+    where nothing was sent), ClientDisconnected when ``request.signal`` is set, BodyUsed, and whatever broke the
+    request's body off.
     """
     method = request.method
     exchange = Exchange(on_end, request.signal, head_request=method == "HEAD")
@@ -50,7 +51,8 @@ async def forward(
         if connection is None:
             connection = await _connect(exchange, pool, connect_timeout)
         while True:
-            future = exchange.future = connection.loop.create_future()
+            future: asyncio.Future[Response] = connection.loop.create_future()
+            exchange.future = future
             connection.start(exchange, head, body, length)
             try:
                 return await future
@@ -72,11 +74,12 @@ async def _connect(exchange: Exchange, pool: UpstreamPool, timeout: float) -> Cl
     forget = exchange.signal.add_listener(attempt.cancel)
     timer = pool.clock.call_later(timeout, attempt.cancel)
     try:
-        return await attempt
+        await asyncio.wait((attempt,))
+        return attempt.result()
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if not attempt.done() or (task is not None and task.cancelling()):
+        if not attempt.cancelled():  # this task is being cancelled, not the attempt
             attempt.cancel()
+            attempt.add_done_callback(lambda done: _give_back(done, pool))
             raise
         if exchange.signal.aborted:
             raise ClientDisconnected("the client went away") from None
@@ -84,6 +87,11 @@ async def _connect(exchange: Exchange, pool: UpstreamPool, timeout: float) -> Cl
     finally:
         timer.cancel()
         forget()
+
+
+def _give_back(attempt: asyncio.Task[ClientConnection], pool: UpstreamPool) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        pool.give_back(attempt.result())
 
 
 def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, int]:

@@ -1,7 +1,7 @@
 """UpstreamPool: the connections to one port of one container, handed over without a lock.
 
-Idle connections are taken last in, first out. One timer looks after them while there are any; it counts in ticks, so that
-handing a connection back costs no look at the clock.
+Idle connections are taken last in, first out. One timer looks after them while there are any; it counts in ticks, so
+that handing a connection back costs no look at the clock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ _TICK = 1.0  # seconds
 class UpstreamPool:
     """Connections to ``host:port``. Used from one event loop."""
 
-    __slots__ = ("_closed", "_connections", "_idle", "_max_age", "_max_idle", "_tick", "_timer", "clock", "host", "port")
+    __slots__ = (
+        "_closed",
+        "_connections",
+        "_idle",
+        "_max_age",
+        "_max_idle",
+        "_tick",
+        "_timer",
+        "clock",
+        "host",
+        "port",
+    )
 
     def __init__(self, host: str, port: int, *, clock: Clock, max_idle: int = 256, idle_timeout: float = 30.0) -> None:
         self.host = host
@@ -43,7 +54,10 @@ class UpstreamPool:
         return len(self._connections)
 
     def take(self, *, fresh: bool = False) -> ClientConnection | None:
-        """An idle connection, or None. ``fresh``: one used in the last two seconds, for requests that can't be repeated."""
+        """An idle connection, or None.
+
+        ``fresh``: one used in the last two seconds, for requests that can't be repeated.
+        """
         idle = self._idle
         while idle:
             connection = idle.pop()
@@ -58,8 +72,7 @@ class UpstreamPool:
 
     async def connect(self) -> ClientConnection:
         """A new connection. ConnectFailed if it can't be made."""
-        if self._closed:
-            raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
+        self._check_open()
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(
@@ -70,9 +83,11 @@ class UpstreamPool:
         if connection.transport is None:
             raise ConnectFailed(f"{self.host}:{self.port} closed the connection at once")
         self._connections.add(connection)
-        if self._closed:
+        try:
+            self._check_open()
+        except ConnectFailed:
             connection.drop()
-            raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
+            raise
         return connection
 
     def close(self) -> None:
@@ -89,6 +104,14 @@ class UpstreamPool:
         for connection in list(self._connections):
             if connection.transport is not None:
                 connection.transport.abort()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
+
+    def give_back(self, connection: ClientConnection) -> None:
+        """Put back a connection that was made or taken and not used."""
+        self._free(connection)
 
     def _free(self, connection: ClientConnection) -> None:
         if self._closed or len(self._idle) >= self._max_idle:
