@@ -1,0 +1,197 @@
+"""The subcommands and their options: parsed here, and handed on as ``PlatformOptions``."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from moorings.server.options import PlatformOptions
+
+DEFAULT_FILE = "worker.py"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+HELP = """\
+Named, stateful, scale-to-zero containers, programmed in Python.
+
+You write one class per kind of container and one worker that routes requests to them. A name is all it takes:
+its container is started by the first request, kept while it is used, put to sleep when idle, and there is never
+a second one.
+
+\b
+Two lines to start with, in a folder with a worker.py:
+  moorings dev
+  curl http://127.0.0.1:8787/
+
+\b
+A worker.py:
+  from moorings import Container, WorkerEntrypoint
+  \b
+  class Backend(Container):
+      entrypoint = ["python3", "server.py"]     # listens on the port in $PORT
+      default_port = 3000
+      sleep_after = "30m"
+  \b
+  class Default(WorkerEntrypoint):
+      async def fetch(self, request):
+          name = request.headers.get("X-Session-ID", "anonymous")
+          return await self.env.BACKEND.get_by_name(name).fetch(request)
+
+Each command has its own help: moorings dev --help
+"""
+
+
+class Cidr(click.ParamType[str]):
+    """An IP address or a network in CIDR notation."""
+
+    name = "cidr"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The network as text. Fails as a usage error."""
+        try:
+            return str(ipaddress.ip_network(value, strict=False))
+        except ValueError:
+            self.fail(f"{value!r} is no IP address or network; write 10.0.0.7 or 10.0.0.0/8.", param, ctx)
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with a unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The duration in seconds. Fails as a usage error."""
+        from moorings.config.durations import seconds
+
+        try:
+            return float(value)
+        except ValueError:
+            pass
+        try:
+            return seconds(value)
+        except ValueError:
+            self.fail(f"{value!r} is no duration; write 30, '30s' or '5m'.", param, ctx)
+
+
+def _common(command: Command) -> Command:
+    """What ``dev`` and ``serve`` have in common."""
+    decorators = [
+        click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path)),
+        click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+        click.option(
+            "--port",
+            default=8787,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="The port to listen on; 0 takes a free one.",
+        ),
+        click.option(
+            "--data-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="The data folder.  [default: .moorings beside FILE]",
+        ),
+        click.option(
+            "--runtime",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "process"]),
+            help="Where containers run; auto takes the best one that works here.",
+        ),
+        click.option(
+            "--env-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="A file of NAME=value lines that become attributes of env.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+@click.group(help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(None, "-V", "--version", package_name="moorings", message="moorings %(version)s")
+def moorings() -> None:
+    """The group; its help is HELP."""
+
+
+@moorings.command(short_help="Run a worker on this machine, and reload it on change.")
+@_common
+def dev(file: Path | None, **options: Any) -> None:
+    """Run FILE (worker.py unless given) for development.
+
+    Shows what is bound in env, each container's state and output, and errors with their traceback. Saving a Python file
+    reloads the worker; containers keep running unless what they are started with has changed. Variables are taken from
+    .dev.vars beside FILE. Ctrl-C stops everything gracefully, a second one at once.
+
+    \b
+    Example:
+      moorings dev examples/session_affinity/worker.py --port 9000
+    """
+    from moorings.server.options import Mode, PlatformOptions
+
+    # A file that is saved twice within a second, with the same size, looks unchanged to Python's bytecode cache.
+    sys.dont_write_bytecode = True
+    _run(PlatformOptions(file=_worker_file(file, "dev"), mode=Mode.DEV, **options))
+
+
+@moorings.command(short_help="Run a worker in production.")
+@_common
+@click.option(
+    "--stop-containers",
+    is_flag=True,
+    help="Stop the containers as well when the platform is stopped; they are left running otherwise.",
+)
+@click.option(
+    "--drain-timeout",
+    default="30s",
+    show_default=True,
+    type=Duration(),
+    help="How long requests in flight may take to end after SIGTERM.",
+)
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    type=Cidr(),
+    help="A proxy whose X-Forwarded-* headers are believed; may be given several times.",
+)
+def serve(file: Path | None, **options: Any) -> None:
+    """Run FILE (worker.py unless given) for production.
+
+    Logs one JSON object a line on standard output; the line with the message "listening" has the URL. Clients are told
+    an error's code and nothing else. SIGTERM finishes the requests in flight, then ends with exit code 0; a second one
+    cuts them off.
+
+    \b
+    Example:
+      moorings serve worker.py --host 0.0.0.0 --port 80 --data-dir /var/lib/moorings
+    """
+    from moorings.server.options import Mode, PlatformOptions
+
+    _run(PlatformOptions(file=_worker_file(file, "serve"), mode=Mode.SERVE, **options))
+
+
+def _worker_file(given: Path | None, command: str) -> Path:
+    """The worker's file: what was given, ``worker.py`` in it where that is a folder, or ``worker.py`` right here."""
+    folder = Path.cwd() if given is None else given
+    if given is not None and not given.is_dir():
+        return given
+    file = folder / DEFAULT_FILE
+    if not file.is_file():
+        raise click.ClickException(
+            f"there is no {DEFAULT_FILE} in {folder.resolve()}; give the worker's file, such as: moorings {command} "
+            "path/to/worker.py (moorings --help shows one)"
+        )
+    return file
+
+
+def _run(options: PlatformOptions) -> None:
+    from moorings.cli.running import run
+
+    sys.exit(run(options))
