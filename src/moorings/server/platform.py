@@ -7,7 +7,7 @@ is wanted; objects are put away; the runtime is closed last. Nothing is left run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from moorings.clock import Clock, SystemClock
 from moorings.config.env_file import read_env_file
@@ -123,6 +123,17 @@ class Platform:
         self._worker.env = self._objects.env
         await asyncio.gather(*(controller.stop() for controller in outdated))
         return outdated
+
+    async def restart(self, classes: Collection[str]) -> list[Controller]:
+        """Stop the running containers of ``classes``; their next request starts them. Returns their controllers."""
+        assert self._service is not None
+        running = [
+            controller
+            for controller in self._service.controllers()
+            if controller.subject.class_name in classes and controller.status not in DOWN
+        ]
+        await asyncio.gather(*(controller.stop() for controller in running))
+        return running
 
     @property
     def bindings(self) -> dict[str, str]:
