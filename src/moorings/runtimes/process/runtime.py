@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from moorings.clock import Clock
+from moorings.clock import Clock, SystemClock
 from moorings.errors import ContainerFailedToStart, RuntimeUnavailable
 from moorings.runtimes.base import (
     Address,
@@ -61,9 +61,9 @@ class ProcessSettings:
 class ProcessRuntime:
     """Containers as processes of this machine. It isolates nothing."""
 
-    def __init__(self, data: Path, *, clock: Clock, settings: ProcessSettings | None = None) -> None:
+    def __init__(self, data: Path, *, clock: Clock | None = None, settings: ProcessSettings | None = None) -> None:
         self._layout = Layout(os.path.abspath(data))
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._settings = settings or ProcessSettings()
         self._cwd = os.getcwdb()
         self._path = os.fsencode(self._settings.container_path())

@@ -1,0 +1,58 @@
+"""A program that follows the steps in its first argument, for runtimes that run real programs. Needs nothing but
+Python.
+
+The argument is JSON: ``{"steps": [...], "on_signal": {"15": [...]}}``; a step is ``["prints", line, stream]``,
+``["waits", seconds]``, ``["listens", declared port]`` (an echo service on the port that the environment gives for it)
+or ``["exits", code]``. At the end of its steps it goes on running.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+
+def follow(steps: list[list[Any]]) -> None:
+    for kind, *values in steps:
+        if kind == "prints":
+            stream = sys.stdout if values[1] == "stdout" else sys.stderr
+            stream.write(values[0] + "\n")
+            stream.flush()
+        elif kind == "waits":
+            time.sleep(values[0])
+        elif kind == "listens":
+            listening = socket.socket()
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("0.0.0.0", int(os.environ[f"PORT_{values[0]}"])))
+            listening.listen(64)
+            threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        elif kind == "exits":
+            os._exit(values[0])
+
+
+def serve(listening: socket.socket) -> None:
+    while True:
+        connection, _ = listening.accept()
+        threading.Thread(target=echo, args=(connection,), daemon=True).start()
+
+
+def echo(connection: socket.socket) -> None:
+    with connection:
+        while data := connection.recv(65536):
+            connection.sendall(data)
+
+
+def main() -> None:
+    script = json.loads(sys.argv[1])
+    for signum, steps in script["on_signal"].items():
+        signal.signal(int(signum), lambda *_, steps=steps: follow(steps))
+    follow(script["steps"])
+    while True:
+        signal.pause()
+
+
+main()
