@@ -193,6 +193,7 @@ class Controller:
         try:
             await self.activation.run_hook("on_start", lambda instance: instance.on_start())
         except Exception as error:
+            incarnation.start_error = error
             self._failed(error)
             if self.incarnation is incarnation and not incarnation.exited.done():
                 await self._destroy(incarnation)
@@ -290,8 +291,10 @@ class Controller:
             return False
         return True
 
-    async def _gone(self, incarnation: Incarnation) -> MooringsError:
+    async def _gone(self, incarnation: Incarnation) -> Exception:
         """Why an incarnation that was waited for isn't there."""
+        if incarnation.start_error is not None:
+            return incarnation.start_error
         if incarnation.stopping or not incarnation.exited.done():
             return ContainerNotRunning(f"{self.subject.label} was stopped while it was starting; try again")
         exit = incarnation.exited.result()

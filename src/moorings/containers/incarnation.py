@@ -24,6 +24,7 @@ class Incarnation:
         "signalled",
         "signals_sent",
         "spawned",
+        "start_error",
         "stopping",
         "token",
     )
@@ -36,6 +37,8 @@ class Incarnation:
         self.exited: asyncio.Future[Exit] = loop.create_future()
         self.signalled: asyncio.Future[None] = loop.create_future()
         self.last_words: asyncio.Task[tuple[str, ...]] | None = None
+        self.start_error: Exception | None = None
+        """What ``on_start`` raised."""
         self.on_start: asyncio.Task[Any] | None = None
         self.open_ports: set[int] = set()
         self.probes: dict[int, asyncio.Task[None]] = {}

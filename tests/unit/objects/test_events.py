@@ -152,7 +152,7 @@ async def test_fetch_takes_requests_and_urls() -> None:
 
 
 async def test_fetch_must_return_a_response() -> None:
-    with pytest.raises(WorkerError, match="Silent.fetch returned str"):
+    with pytest.raises(WorkerError, match=r"Silent\.fetch returned str"):
         await namespace(Silent).get_by_name("a").fetch("/")
 
 
