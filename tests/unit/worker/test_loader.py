@@ -39,16 +39,8 @@ def test_objects_containers_and_the_worker_are_found(tmp_path: Path) -> None:
 
 def test_a_single_worker_may_have_any_name_and_imported_classes_are_not_bound(tmp_path: Path) -> None:
     (tmp_path / "loader_neighbour.py").write_text(WORKER)
-    app = load_application(
-        write(
-            tmp_path,
-            write(
-                tmp_path,
-                "from loader_neighbour import Counter\nfrom moorings import WorkerEntrypoint\n"
-                "class Site(WorkerEntrypoint): pass\n",
-            ),
-        )
-    )
+    text = "from loader_neighbour import Counter\nfrom moorings import WorkerEntrypoint\nclass Site(WorkerEntrypoint): pass"
+    app = load_application(write(tmp_path, text))
     assert app.worker.__name__ == "Site"
     assert app.objects == {}
 
