@@ -25,7 +25,6 @@ class Commit:
         self._error: StoreError | None = None
         self._callbacks: list[Callback] | None = None
 
-    @property
     def done(self) -> bool:
         """Whether the outcome is known."""
         return self._done

@@ -22,6 +22,7 @@ from typing import Protocol
 from moorings.errors import StoreError
 from moorings.store.base import Args
 from moorings.store.commit import Commit
+from moorings.store.loan import Loan
 
 Statement = tuple[str, Args, int | None]
 """SQL, its parameters, and the number of rows that it must change (None: any)."""
@@ -42,8 +43,11 @@ class Unit(Commit):
 class Writer(Protocol):
     """A database connection that belongs to the writer thread."""
 
-    def apply(self, batch: Sequence[Unit]) -> Sequence[StoreError | None]:
-        """Store the units durably, in order; the outcome of each. With a unit, later ones of its group fail."""
+    def apply(self, batch: Sequence[Unit], waiting: Callable[[], None]) -> Sequence[StoreError | None]:
+        """Store the units durably, in order; the outcome of each. With a unit, later ones of its group fail.
+
+        ``waiting()`` is to be called before each long wait for the disk or the network.
+        """
 
     def rest(self) -> None:
         """Called after the outcomes were handed over: the time for housekeeping. Must not raise."""
@@ -72,7 +76,7 @@ class WriteGroup:
 
     def pending(self) -> Commit | None:
         unit = self._last
-        return None if unit is None or (unit.done and unit.error is None) else unit
+        return None if unit is None or (unit.done() and unit.error is None) else unit
 
 
 class Journal:
@@ -81,6 +85,7 @@ class Journal:
     def __init__(self, writer: Writer, *, name: str) -> None:
         self._loop = asyncio.get_running_loop()
         self._writer = writer
+        self._loan = Loan(self._loop)
         self._batch: list[Unit] = []
         self._in_flight = False
         self._turn_open = False
@@ -120,13 +125,14 @@ class Journal:
             batch, self._batch = self._batch, []
             self._in_flight = True
             self._jobs.put(batch)
+            self._loan.begin()
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     def _write(self) -> None:
         while (batch := self._jobs.get()) is not None:
             try:
-                outcomes = self._writer.apply(batch)
+                outcomes = self._writer.apply(batch, self._loan.waiting)
             except Exception as error:  # noqa: BLE001 - the units must have an outcome, and the thread must go on
                 broken = StoreError(f"the store failed unexpectedly: {type(error).__name__}: {error}")
                 broken.__cause__ = error
@@ -135,10 +141,12 @@ class Journal:
                 self._loop.call_soon_threadsafe(self._settle, batch, outcomes)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
+            self._loan.returned()
             del batch, outcomes
             self._writer.rest()
 
     def _settle(self, batch: list[Unit], outcomes: Sequence[StoreError | None]) -> None:
+        self._loan.end()
         self._in_flight = False
         self.commits += 1
         failures = [(unit.group, error) for unit, error in zip(batch, outcomes, strict=True) if error is not None]

@@ -72,7 +72,7 @@ class SqliteStore:
         try:
             reader = _connect(path, synchronous, patience=_READER_PATIENCE)
             reader.execute("PRAGMA query_only=ON")
-        except FOREIGN_ERRORS as error:
+        except sqlite3.Error as error:
             connection.close()
             raise translate(error, path) from error
         return cls(path, reader, connection)
@@ -133,7 +133,7 @@ def _open_database(
         connection = _connect(path, synchronous, patience=_WRITER_PATIENCE)
     except OSError as error:
         raise StoreError(f"{path} cannot be written ({error.strerror}): check its permissions and its mount") from error
-    except FOREIGN_ERRORS as error:
+    except sqlite3.Error as error:
         raise translate(error, path) from error
     try:
         _check(connection, path)
@@ -142,7 +142,7 @@ def _open_database(
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         _migrate(connection, path, migrations, now)
         _sync_folder(path.parent)
-    except FOREIGN_ERRORS as error:
+    except (sqlite3.Error, OSError) as error:
         connection.close()
         raise translate(error, path) from error
     except BaseException:

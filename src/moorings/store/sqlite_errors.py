@@ -27,8 +27,8 @@ def is_damage(error: BaseException) -> bool:
 def damaged(path: Path, detail: str) -> StoreError:
     """The error for a file that is not a sound database."""
     return StoreError(
-        f"the database {path} is damaged ({detail}). It was left as it is. Keep a copy of its whole folder, then either put "
-        f"a backup in its place, or recover what can be read: sqlite3 {path} .recover | sqlite3 recovered.sqlite"
+        f"the database {path} is damaged ({detail}). It was left as it is. Keep a copy of its whole folder, then put a "
+        f"backup in its place, or recover what can be read: sqlite3 {path} .recover | sqlite3 recovered.sqlite"
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -76,7 +76,7 @@ class SqliteWriter:
         self.checkpoint_error: StoreError | None = None
         """Why the last checkpoint failed; the log then grows until one succeeds, and nothing is lost."""
 
-    def apply(self, batch: Sequence[Unit]) -> list[StoreError | None]:
+    def apply(self, batch: Sequence[Unit], waiting: Callable[[], None]) -> list[StoreError | None]:
         statements = list(chain.from_iterable([unit.statements for unit in batch]))
         self._since_checkpoint += len(statements)
         try:
@@ -86,10 +86,11 @@ class SqliteWriter:
         try:
             for statement in merge(statements):
                 self._run(statement)
+            waiting()
             self._db.execute("COMMIT")
         except (StoreError, *FOREIGN_ERRORS):
             self._roll_back()
-            return self._apply_with_savepoints(batch)
+            return self._apply_with_savepoints(batch, waiting)
         return [None] * len(batch)
 
     def _run(self, statement: Statement) -> None:
@@ -104,7 +105,7 @@ class SqliteWriter:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def _apply_with_savepoints(self, batch: Sequence[Unit]) -> list[StoreError | None]:
+    def _apply_with_savepoints(self, batch: Sequence[Unit], waiting: Callable[[], None]) -> list[StoreError | None]:
         outcomes: list[StoreError | None] = []
         dead: dict[WriteGroup, StoreError] = {}
         try:
@@ -116,10 +117,11 @@ class SqliteWriter:
                     if outcome is not None:
                         dead[unit.group] = outcome
                 outcomes.append(outcome)
+            waiting()
             self._db.execute("COMMIT")
         except FOREIGN_ERRORS:
             self._roll_back()
-            return self._apply_singly(batch)
+            return self._apply_singly(batch, waiting)
         return outcomes
 
     def _apply_in_savepoint(self, unit: Unit) -> StoreError | None:
@@ -137,7 +139,7 @@ class SqliteWriter:
         self._db.execute("RELEASE unit")
         return None
 
-    def _apply_singly(self, batch: Sequence[Unit]) -> list[StoreError | None]:
+    def _apply_singly(self, batch: Sequence[Unit], waiting: Callable[[], None]) -> list[StoreError | None]:
         outcomes: list[StoreError | None] = []
         dead: dict[WriteGroup, StoreError] = {}
         for unit in batch:
@@ -147,6 +149,7 @@ class SqliteWriter:
                     self._db.execute("BEGIN IMMEDIATE")
                     for statement in unit.statements:
                         self._run(statement)
+                    waiting()
                     self._db.execute("COMMIT")
                 except (StoreError, *FOREIGN_ERRORS) as error:
                     self._roll_back()

@@ -1,0 +1,61 @@
+"""Lending the interpreter lock to the writer thread.
+
+Why it exists: a thread that waits for the interpreter lock gets it when the holder blocks, or after
+``sys.getswitchinterval()`` without a release. A saturated event loop does neither: it polls without blocking, many
+times per interval, and each release is too short for another thread to wake up in. Measured with uvloop, a commit
+then takes seconds. So the loop, while it has a batch in flight, stops now and then until the writer thread has had
+its turn. An idle loop never gets there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Final
+
+_FIRST: Final = 0.001
+_LAST: Final = 0.008
+_LONGEST_STATEMENTS: Final = 0.002
+_LONGEST_COMMIT: Final = 0.0001
+
+
+class Loan:
+    """Between a loop, which calls ``begin`` and ``end``, and a thread, which calls ``waiting`` and ``returned``."""
+
+    __slots__ = ("_delay", "_in_database", "_loop", "_returned", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._returned = threading.Lock()
+        self._returned.acquire()
+        self._timer: asyncio.TimerHandle | None = None
+        self._delay = _FIRST
+        self._in_database = False
+
+    def begin(self) -> None:
+        """The thread has work now: lend it the lock in a while, and again, unless ``end`` comes first."""
+        self._delay = _FIRST
+        self._in_database = False
+        self._timer = self._loop.call_later(_FIRST, self._lend)
+
+    def end(self) -> None:
+        """The work is done."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _lend(self) -> None:
+        self._returned.acquire(blocking=False)  # whatever was returned before counts no more
+        self._returned.acquire(timeout=_LONGEST_COMMIT if self._in_database else _LONGEST_STATEMENTS)
+        self._timer = self._loop.call_later(self._delay, self._lend)
+        self._delay = min(_LAST, self._delay * 2)
+
+    def waiting(self) -> None:
+        """The thread goes on without the lock for a while: it waits for the disk."""
+        self._in_database = True
+        self.returned()
+
+    def returned(self) -> None:
+        """The thread needs the lock no longer."""
+        if self._returned.locked():
+            self._returned.release()
