@@ -66,23 +66,24 @@ class Events:
         """The exit of a token, as soon as it is reported."""
         async with asyncio.timeout(within):
             while not self.exits(token):
-                await self._wait()
+                await self.change()
         return self.exits(token)[0]
 
     async def line(self, token: str, line: str, *, within: float = 20.0) -> None:
         """Return when a line was reported."""
         async with asyncio.timeout(within):
             while line not in self.lines(token):
-                await self._wait()
+                await self.change()
 
     async def unavailability(self, *, within: float = 20.0) -> str:
         """The reason given for being unavailable, as soon as it is."""
         async with asyncio.timeout(within):
             while not (reasons := [each.value for each in self.log if each.kind == "unavailable"]):
-                await self._wait()
+                await self.change()
         return str(reasons[0])
 
-    async def _wait(self) -> None:
+    async def change(self) -> None:
+        """Return when something more was reported."""
         self._changed.clear()
         await self._changed.wait()
 

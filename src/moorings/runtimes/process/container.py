@@ -85,6 +85,7 @@ class Container:
     __slots__ = (
         "_shown",
         "ending",
+        "has_ended",
         "incarnation",
         "is_discarded",
         "left_at",
@@ -105,6 +106,7 @@ class Container:
         self.pipes: tuple[Pipe, ...] = ()
         self.was_killed = False
         self.is_discarded = False
+        self.has_ended = False  # all is read and recorded
         self.ending: Ending | None = None  # known when its main process has ended
         self.left_at = 0.0  # when its main process ended, in monotonic seconds
         self.on_finished: Callable[[], None] = _nothing

@@ -101,8 +101,9 @@ def _launch(layout: Layout, linger: float) -> bool:
     env = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),  # what the platform finds, it finds
-        "PYTHONNODEBUGRANGES": "1",  # a tenth of its memory
+        "PYTHONPATH": os.pathsep.join(
+            os.path.abspath(path) for path in sys.path if path
+        ),  # what the platform finds, it finds
     }
     try:
         started = subprocess.run(

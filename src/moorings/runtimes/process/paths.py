@@ -7,11 +7,9 @@ incarnations. Every folder is 0700. Paths are plain strings: the supervisor has 
 
 from __future__ import annotations
 
-import hashlib
 import os
-import string
 
-_PLAIN = frozenset((string.ascii_letters + string.digits + "._-").encode())
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 _LONGEST = 120
 
 
@@ -37,16 +35,22 @@ class Layout:
 
     def incarnation(self, token: str) -> str:
         """The folder of one incarnation."""
-        return os.path.join(self.run, token if is_plain(token) else hashlib.sha256(token.encode()).hexdigest())
+        return os.path.join(self.run, token if is_plain(token) else _digest(token))
 
     def object_logs(self, class_name: str, object_id: str, name: str | None) -> str:
         """The folder of one object's logs."""
         return os.path.join(self.logs, quoted(class_name, object_id), object_folder(object_id, name))
 
 
+def _digest(token: str) -> str:
+    import hashlib  # OpenSSL would be a third of the supervisor's memory, for tokens that nobody makes
+
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def is_plain(text: str) -> bool:
     """Whether a text can be a file's name as it is."""
-    data = text.encode()
+    data = text.encode("utf-8", "surrogatepass")
     return 0 < len(data) <= _LONGEST and not text.startswith(".") and _PLAIN.issuperset(data)
 
 

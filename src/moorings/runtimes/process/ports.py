@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import socket
 from collections.abc import Iterable
 
@@ -26,26 +25,33 @@ class NoPortFree(Exception):
 class Ports:
     """Gives out host ports, each to one container at a time."""
 
-    __slots__ = ("_candidates", "_family", "_next", "_used")
+    __slots__ = ("_family", "_next", "_ranges", "_size", "_used")
 
     def __init__(self, ephemeral: tuple[int, int] | None = None) -> None:
         low, high = ephemeral or ephemeral_range()
-        self._candidates = [
-            port for port in range(LOWEST, 65536) if not low <= port <= high and port not in _AVOIDED
-        ] or list(range(20_000, 30_000))
-        self._next = random.randrange(len(self._candidates))
+        self._ranges = [each for each in (range(LOWEST, low), range(max(high + 1, LOWEST), 65_536)) if each]
+        self._ranges = self._ranges or [range(20_000, 30_000)]
+        self._size = sum(map(len, self._ranges))
+        self._next = int.from_bytes(os.urandom(4), "little") % self._size
         self._used: set[int] = set()
         self._family = _family()
 
     def take(self) -> int:
         """A port that nobody listens on, on any address. Raises NoPortFree."""
-        for _ in range(len(self._candidates)):
-            port = self._candidates[self._next]
-            self._next = (self._next + 1) % len(self._candidates)
-            if port not in self._used and self._is_free(port):
+        for _ in range(self._size):
+            port = self._candidate(self._next)
+            self._next = (self._next + 1) % self._size
+            if port not in self._used and port not in _AVOIDED and self._is_free(port):
                 self._used.add(port)
                 return port
         raise NoPortFree
+
+    def _candidate(self, index: int) -> int:
+        for each in self._ranges:
+            if index < len(each):
+                return each[index]
+            index -= len(each)
+        raise IndexError(index)
 
     def give_back(self, ports: Iterable[int]) -> None:
         """The containers that had these are gone."""

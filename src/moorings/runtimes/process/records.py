@@ -8,6 +8,7 @@ process is left to find, and what should have run is known to the store.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -76,10 +77,11 @@ class Records:
         waste = self.empty(token)
         folder = self._layout.incarnation(token)
         try:
-            os.unlink(os.path.join(folder, "record"))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, "record"))
             os.rmdir(folder)
         except FileNotFoundError:
-            pass
+            return waste
         except OSError:
             waste.append(self._discard(folder))
         return waste

@@ -107,7 +107,7 @@ class ProcessRuntime:
                 try:
                     await client.ask(wire.Shutdown(), wire.Done)
                 except RuntimeUnavailable:
-                    await self._clean_up()
+                    await self._clean_up(*self._take_lost())
                 else:
                     await client.ended
                     await self._supervisor_ended()
@@ -156,13 +156,18 @@ class ProcessRuntime:
     def _lost(self) -> None:
         if not self._is_closed and self._cleaning is None and self._client is not None:
             self._client = None
-            self._cleaning = asyncio.get_running_loop().create_task(self._clean_up(), name="moorings-supervisor-lost")
+            cleaning = self._clean_up(*self._take_lost())
+            self._cleaning = asyncio.get_running_loop().create_task(cleaning, name="moorings-supervisor-lost")
 
-    async def _clean_up(self) -> None:
-        """The supervisor has gone. Owned by ``_cleaning``, which ``close`` and the next ``start`` await."""
-        pid, ticks = self._supervisor
+    def _take_lost(self) -> tuple[dict[str, wire.Incarnation], set[str]]:
+        """What goes down with the supervisor: what it ran, and the tokens of what it was about to start."""
         lost, self._running = self._running, {}
-        await asyncio.to_thread(self._kill_remains, pid, ticks, list(lost.values()))
+        return lost, set(self._starting)
+
+    async def _clean_up(self, lost: dict[str, wire.Incarnation], starting: set[str]) -> None:
+        """The supervisor has gone. Owned by ``_cleaning``, which ``close`` and starts await."""
+        pid, ticks = self._supervisor
+        await asyncio.to_thread(_kill_remains, pid, ticks, list(lost.values()), starting)
         self._cleaning = None
         if self._events is None:
             return
@@ -173,14 +178,6 @@ class ProcessRuntime:
         exit = Exit(137, ExitReason.PLATFORM, self._clock.time())
         for token in lost:
             self._events.exited(token, exit)
-
-    @staticmethod
-    def _kill_remains(pid: int, ticks: int, lost: list[wire.Incarnation]) -> None:
-        if proc.is_alive(pid, ticks):  # it does not talk to us any more: nothing of it may go on unseen
-            proc.kill(pid, ticks)
-        tokens = {incarnation.token for incarnation in lost}
-        if tokens:
-            kill_leftovers({each.pid: each.ticks for each in lost}, is_ours=tokens.__contains__)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -238,6 +235,8 @@ class ProcessRuntime:
             self._starting.pop(spec.token, None)
             if client.is_open:
                 await _finish(client.send(wire.Discard(spec.token)))
+            elif self._cleaning is not None:
+                await asyncio.shield(self._cleaning)
             raise
         if not isinstance(answer, wire.Started):
             self._starting.pop(spec.token, None)
@@ -249,29 +248,41 @@ class ProcessRuntime:
 
     async def signal(self, token: str, signum: int) -> None:
         if token in self._running:
-            await self._ask_quietly(wire.Signal(token, int(signum)))
+            await self._ask(wire.Signal(token, int(signum)))
 
     async def kill(self, token: str) -> None:
         if token in self._running:
-            await self._ask_quietly(wire.Kill(token))
+            await self._ask(wire.Kill(token))
 
     async def owns_listener(self, token: str, port: int) -> bool:
-        client = await self._connected()
-        return (await client.ask(wire.Owns(token, port), wire.Truth)).value
+        answer = await self._ask(wire.Owns(token, port))
+        return isinstance(answer, wire.Truth) and answer.value
 
     async def tail(self, token: str, lines: int) -> tuple[str, ...]:
-        if self._client is None or not self._client.is_open:
-            return ()
-        kept = await self._client.ask(wire.Tail(token, lines), wire.Lines)
-        return tuple(line.decode("utf-8", "replace") for line in kept.lines)
+        answer = await self._ask(wire.Tail(token, lines))
+        kept = answer.lines if isinstance(answer, wire.Lines) else ()
+        return tuple(line.decode("utf-8", "replace") for line in kept)
 
     async def forget(self, token: str) -> None:
-        await self._ask_quietly(wire.Forget(token))
+        await self._ask(wire.Forget(token))
 
-    async def _ask_quietly(self, request: wire.Request) -> None:
-        """Where there is no supervisor any more, there is no container either."""
-        if self._client is not None and self._client.is_open:
-            await self._client.send(request)
+    async def _ask(self, request: wire.Request) -> wire.Answer | None:
+        """The answer; None where the supervisor is gone, as every container is then."""
+        if self._client is None or not self._client.is_open:
+            return None
+        try:
+            return await self._client.send(request)
+        except RuntimeUnavailable:
+            return None
+
+
+def _kill_remains(pid: int, ticks: int, lost: list[wire.Incarnation], starting: set[str]) -> None:
+    """Kill a supervisor that does not talk to us any more, and what it parented. Blocks."""
+    if proc.is_alive(pid, ticks):
+        proc.kill(pid, ticks)
+    tokens = starting | {incarnation.token for incarnation in lost}
+    if tokens:
+        kill_leftovers({each.pid: each.ticks for each in lost}, is_ours=tokens.__contains__)
 
 
 async def _finish(answered: asyncio.Future[wire.Answer]) -> None:

@@ -20,7 +20,7 @@ from moorings.runtimes.process.paths import Layout
 from moorings.runtimes.process.reaper import Reaper
 from moorings.runtimes.process.records import Record, Records
 
-_LOOK_AFTER_FOLDER = 5.0  # seconds between two looks whether the data folder still exists, without a platform
+_LOOK_AFTER_FOLDER = 2.0  # seconds between two looks whether the data folder still exists, without a platform
 _CLOSING = 10.0  # seconds at most from a shutdown to the exit
 _TERM_GRACE = 10.0  # seconds from the supervisor's own SIGTERM to the SIGKILL of its containers
 
@@ -44,6 +44,7 @@ class Service:
         self._idle: Timer | None = None
         self._waste: list[str] = []
         self._is_deleting = False
+        self._is_terminating = False
         self._closing: Callable[[], None] | None = None
         self._handlers: dict[type, Callable[..., wire.Answer | None]] = {
             wire.Start: self._start,
@@ -116,16 +117,15 @@ class Service:
             self._idle.cancel()
             self._idle = None
         known = self._containers.values()
-        held = {id(container) for container in self._held()}
         return wire.Welcome(
             wire.VERSION,
             os.getpid(),
             proc.start_ticks(os.getpid()),
-            [container.incarnation for container in known if id(container) in held],
+            [container.incarnation for container in known if not container.has_ended],
             [
                 wire.Ended(container.incarnation, container.ending)
                 for container in known
-                if id(container) not in held and container.ending is not None
+                if container.has_ended and container.ending is not None
             ],
         )
 
@@ -156,6 +156,8 @@ class Service:
 
     def _spawn(self, request: wire.Start) -> Container:
         token = request.token
+        if self._is_terminating or self._closing is not None:
+            raise spawn.StartFailed("the supervisor is shutting down")
         if token in self._containers:
             raise spawn.StartFailed(f"the token {token} was used before")
         spawn.check(request)
@@ -166,8 +168,8 @@ class Service:
             for declared in request.ports:
                 given[declared] = self._ports.take()
             arguments = spawn.fill(request.entrypoint, given)
-            home, tmp = self._records.make(token)
             has_folder = True
+            home, tmp = self._records.make(token)
             env = spawn.environment(request, given, home, tmp)
             file = spawn.find_program(arguments[0], request.directory, env[b"PATH"])
             descriptors += os.pipe()
@@ -214,7 +216,7 @@ class Service:
         container = self._containers.get(request.token)
         if container is None:
             return wire.Done()
-        if container in self._held():
+        if not container.has_ended:
             container.is_discarded = True
             container.on_finished = lambda: self._reply(number, wire.Done())
             self._reaper.kill(container)
@@ -224,7 +226,7 @@ class Service:
 
     def _owns(self, request: wire.Owns, number: int) -> wire.Answer:
         container = self._containers.get(request.token)
-        if container is None or container not in self._held():
+        if container is None or container.has_ended:
             return wire.Truth(False)
         host_port = container.incarnation.ports.get(request.port)
         if host_port is None:
@@ -245,7 +247,7 @@ class Service:
 
     def _forget(self, request: wire.Forget, number: int) -> wire.Answer:
         container = self._containers.get(request.token)
-        if container is not None and container not in self._held():
+        if container is not None and container.has_ended:
             self._drop(container)
         return wire.Done()
 
@@ -261,6 +263,7 @@ class Service:
 
     def _finished(self, container: Container) -> None:
         assert container.ending is not None
+        container.has_ended = True
         container.close()
         incarnation = container.incarnation
         self._ports.give_back(incarnation.ports.values())
@@ -326,6 +329,7 @@ class Service:
             say(f"{len(folders)} containers of an earlier supervisor: {killed} processes killed")
         for record in restored:
             container = self._hold(record.incarnation)
+            container.has_ended = True
             container.tail.add(record.tail)
             container.ending = record.ending or wire.Ending(137, "platform", time.time())
             self._delete(self._records.empty(record.incarnation.token))
@@ -340,6 +344,8 @@ class Service:
     def _consider_leaving(self) -> None:
         if self._closing is not None:
             self._finish_closing()
+        elif self._is_terminating and not self._held():
+            self._stop_serving()
         elif self._platform is None and not self._held() and self._idle is None:
             self._idle = self._loop.call_later(self._linger, self._linger_over)
 
@@ -354,9 +360,7 @@ class Service:
         for container in self._held():
             self._reaper.signal(container, signal.SIGTERM)
         self._loop.call_later(_TERM_GRACE, self._kill_all)
-        self._linger = 0.0
-        if self._platform is not None:
-            self._platform.flush_and_close()
+        self._is_terminating = True
         self._stop_listening()
         self._consider_leaving()
 
