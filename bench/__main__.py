@@ -54,7 +54,8 @@ def main() -> int:
         cores = place.site.cores
         os.sched_setaffinity(0, {cores.load})
         facts = machine(cores, effort)
-        print(f"# {facts['cpu']}, Linux {facts['kernel']}, load average {facts['load_average']:.2f}")
+        print(f"# {facts['cpu']}, Linux {facts['kernel']}, Python {facts['python']}")
+        print(f"# load average {facts['load_average']:.2f}")
         print(f"# contestants on core {cores.proxy}, load and programs on core {cores.load};", end=" ")
         print(f"medians of {effort.rounds} interleaved rounds of {effort.seconds} s\n", flush=True)
         if cores.proxy == cores.load:

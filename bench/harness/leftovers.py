@@ -14,8 +14,9 @@ import psutil
 
 # What the platform keeps in its data folder on purpose: logs until they are rotated out, locks, databases.
 KEPT = (
-    *("logs", "logs/*", "supervisor", "supervisor/lock", "supervisor/log", "run", "run/.trash"),
-    *("lock", "*.db", "*.db-wal", "*.db-shm", "*.sqlite*"),
+    *("process", "process/logs", "process/logs/*", "process/run", "process/run/.trash"),
+    *("process/supervisor", "process/supervisor/lock", "process/supervisor/log"),
+    *("lock", "*.lock", "*.db", "*.db-wal", "*.db-shm", "*.sqlite*"),
 )
 SHARED_TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run"))
 

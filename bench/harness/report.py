@@ -21,7 +21,9 @@ WORTH_SHOWING = 0.05
 
 
 def number(value: float) -> str:
-    """With about three digits, and thousands separated."""
+    """With about three digits, and thousands separated; counts as they are."""
+    if isinstance(value, int):
+        return f"{value:,}"
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -58,7 +60,7 @@ def table(result: Result) -> str:
 
 def sentence(verdict: Verdict) -> str:
     """A verdict in words."""
-    unit = "" if verdict.unit == "x" else f" {verdict.unit}"
+    unit = f" {verdict.unit}" if verdict.unit not in {"", "x"} else ""
     text = f"{verdict.what}: {number(verdict.value)}{unit}, wanted {verdict.direction} {number(verdict.bound)}{unit}"
     text += ": met" if verdict.met else ": NOT MET"
     if verdict.aim is not None:
@@ -88,7 +90,7 @@ def machine(cores: Cores, effort: Effort) -> dict[str, object]:
         "proxy_core": cores.proxy,
         "load_core": cores.load,
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} of {Path(sys.executable).resolve()}",
         "load_average": os.getloadavg()[0],
         "versions": {name: version(name) for name in ("nginx", "haproxy", "caddy", "wrk")},
         "rounds": effort.rounds,
