@@ -11,4 +11,5 @@ class HttpBin(Container):
 
 class Default(WorkerEntrypoint):
     async def fetch(self, request: Request) -> Response:
-        return await self.env.HTTP_BIN.get_by_name("httpbin").fetch(request)
+        response: Response = await self.env.HTTP_BIN.get_by_name("httpbin").fetch(request)
+        return response

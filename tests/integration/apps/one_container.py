@@ -16,4 +16,5 @@ class Recorder(Container):
 
 class Default(WorkerEntrypoint):
     async def fetch(self, request: Request) -> Response:
-        return await self.env.RECORDER.get_by_name("recorder").fetch(request)
+        response: Response = await self.env.RECORDER.get_by_name("recorder").fetch(request)
+        return response

@@ -197,6 +197,8 @@ class Server:
             "headers": request.headers,
             "body": body.decode("latin-1"),
             "trailers": request.trailers,
+            "port": request.port,
+            "pid": os.getpid(),
         }
         self.tell(request, writer, seen)
 

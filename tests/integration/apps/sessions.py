@@ -1,0 +1,125 @@
+"""Named containers of several kinds, chosen by headers, and a diary of their hooks that a client can wait for.
+
+``X-Class`` and ``X-Name`` say which container gets a request. The worker answers ``/-/...`` itself: ``state`` is the
+container's, ``wait`` waits until its diary has ``event`` for the ``count``-th time, ``asked`` for the ``count``-th
+request.
+"""
+
+import asyncio
+import os
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from moorings import Container, Request, Response, WorkerEntrypoint
+
+PROGRAMS = Path(__file__).parents[2] / "support" / "programs"
+FOLDER = Path(os.environ["TEST_FOLDER"])
+
+
+class Diary:
+    """What the hooks of each container noted, in order."""
+
+    def __init__(self) -> None:
+        self.entries: defaultdict[str, list[list[Any]]] = defaultdict(list)
+        self.changed = asyncio.Event()
+
+    def note(self, name: str, *entry: Any) -> None:
+        self.entries[name].append(list(entry))
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def until(self, name: str, event: str, count: int) -> list[list[Any]]:
+        while sum(entry[0] == event for entry in self.entries[name]) < count:
+            await self.changed.wait()
+        return self.entries[name]
+
+
+DIARY = Diary()
+
+
+class Session(Container):
+    """Runs until it is stopped; STARTS_FILE and GATE_FILE are its own."""
+
+    entrypoint = [sys.executable, str(PROGRAMS / "many_routes.py")]
+    default_port = 8080
+    sleep_after: str = "1h"
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.name = str(ctx.id.name)
+        self.env_vars = {"STARTS_FILE": str(FOLDER / f"{self.name}.starts")}
+
+    def on_start(self) -> None:
+        DIARY.note(self.name, "start")
+
+    def on_stop(self) -> None:
+        DIARY.note(self.name, "stop")
+
+    def on_exit(self, exit_code: int, reason: str) -> None:
+        DIARY.note(self.name, "exit", exit_code, reason)
+
+    def on_activity_expired(self) -> bool:
+        DIARY.note(self.name, "idle")
+        return False
+
+
+class Sleepy(Session):
+    """Sleeps soon."""
+
+    sleep_after = "0.3s"
+
+
+class Gated(Sleepy):
+    """Listens only once its gate is open, and sleeps soon."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.env_vars = {**self.env_vars, "GATE_FILE": str(FOLDER / f"{self.name}.gate")}
+
+
+class Safe(Gated):
+    """Pattern 6: the first request starts the container, in a block; the others wait."""
+
+    sleep_after = "1h"
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.initialized = False
+
+    async def fetch(self, request: Request) -> Response:
+        async def initialize() -> None:
+            if not self.initialized:
+                await self.start_and_wait_for_ports()
+                self.initialized = True
+
+        await self.ctx.block_concurrency_while(initialize)
+        return await super().fetch(request)
+
+
+class Broken(Gated):
+    """Ends before it listens, once its gate is open."""
+
+    entrypoint = [sys.executable, str(PROGRAMS / "dies_at_start.py")]
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.env_vars = {**self.env_vars, "FIXED_FILE": str(FOLDER / f"{self.name}.fixed")}
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request: Request) -> Response:
+        name = request.headers["X-Name"]
+        container = self.env[request.headers.get("X-Class", "SESSION")].get_by_name(name)
+        if request.url.path == "/-/state":
+            return Response.json(await container.get_state())
+        if request.url.path == "/-/wait":
+            query = request.url.query
+            return Response.json(await DIARY.until(name, query["event"], int(query.get("count", "1"))))
+        if request.url.path == "/-/asked":
+            await DIARY.until(f"requests to {name}", "asked", int(request.url.query["count"]))
+            return Response()
+        DIARY.note(f"requests to {name}", "asked")
+        response: Response = await container.fetch(request)
+        return response
