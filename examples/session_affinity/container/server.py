@@ -1,0 +1,36 @@
+"""A backend that keeps a session in memory: what the visitor wrote down, and how often they came."""
+
+import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+visits = 0
+notes: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        global visits
+        visits += 1
+        self.answer()
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        notes.append(self.rfile.read(length).decode())
+        self.answer()
+
+    def answer(self):
+        body = json.dumps({"process": os.getpid(), "visits": visits, "notes": notes}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        pass
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

@@ -1,0 +1,26 @@
+"""A ticket dispenser: no two visitors get the same number."""
+
+import itertools
+import json
+import os
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+numbers = itertools.count(1)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = json.dumps({"process": os.getpid(), "ticket": next(numbers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        pass
+
+
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
