@@ -17,9 +17,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from watchfiles import awatch
@@ -32,23 +31,39 @@ from moorings.observer import ErrorReported, Notice
 from moorings.server.platform import Platform
 from moorings.worker.loader import Application
 
-Snapshot = Mapping[Path, tuple[int, int, int]]
-"""What files were like: modification time (ns), size, inode."""
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a file is like. ``touched`` is its ctime (Unix seconds), which no tool can set back."""
+
+    modified: int
+    size: int
+    inode: int
+    touched: float = field(compare=False)
+
+
+Snapshot = Mapping[Path, Look]
 
 LOOK = 2.0
 """Seconds after which the files are looked at although nothing was heard of a change."""
+
+GRANULARITY = 0.01
+"""Seconds by which a file system's times may lag behind the clock."""
 
 _IGNORED = frozenset({"__pycache__", "node_modules"})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What changed files ask for. ``worker`` is one of the files it is loaded anew for; ``programs`` has, for classes
-    whose program changed, one of its files.
+    """What changed files ask for.
+
+    ``worker`` is one of the files it is loaded anew for; ``programs`` has, for each class whose program changed, one of
+    its files, and ``outdated`` the Unix time before which its containers were started with the old one.
     """
 
     worker: Path | None
     programs: Mapping[str, Path]
+    outdated: Mapping[str, float]
 
 
 def folders(root: Path, data: Path) -> Iterator[Path]:
@@ -78,7 +93,7 @@ def program_files(app: Application) -> dict[Path, set[str]]:
 
 def snapshot(places: Iterable[Path], extra: Iterable[Path]) -> Snapshot:
     """What the Python files in ``places`` and the ``extra`` files are like now."""
-    found: dict[Path, tuple[int, int, int]] = {}
+    found: dict[Path, Look] = {}
     candidates = list(extra)
     for place in places:
         with contextlib.suppress(OSError):
@@ -86,13 +101,14 @@ def snapshot(places: Iterable[Path], extra: Iterable[Path]) -> Snapshot:
     for path in candidates:
         with contextlib.suppress(OSError):
             status = path.stat()
-            found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+            found[path] = Look(status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime)
     return found
 
 
-def plan(before: Snapshot, now: Snapshot, app: Application) -> Plan:
-    """What the difference between two snapshots asks for."""
+def plan(before: Snapshot, now: Snapshot, app: Application, *, time: float) -> Plan:
+    """What the difference between two snapshots, the later of them taken at ``time`` (Unix seconds), asks for."""
     programs: dict[str, Path] = {}
+    outdated: dict[str, float] = {}
     worker: Path | None = None
     named = program_files(app)
     changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
@@ -105,16 +121,19 @@ def plan(before: Snapshot, now: Snapshot, app: Application) -> Plan:
         owners |= named.get(path, set())
         for owner in owners:
             programs.setdefault(owner, path)
+            touched = now[path].touched + GRANULARITY if path in now else time
+            outdated[owner] = max(touched, outdated.get(owner, 0.0))
         if not owners or path == app.file:
             worker = path if worker is None or path == app.file else worker
-    return Plan(worker, programs)
+    return Plan(worker, programs, outdated)
 
 
 def difference(old: StartOptions, new: StartOptions | None) -> str:
     """Why a container started with ``old`` is outdated: ``entrypoint changed``."""
     if new is None:
         return "class removed"
-    changed = [field.name for field in fields(StartOptions) if getattr(old, field.name) != getattr(new, field.name)]
+    names = [item.name for item in fields(StartOptions)]
+    changed = [name for name in names if getattr(old, name) != getattr(new, name)]
     return f"{', '.join(changed)} changed"
 
 
@@ -179,8 +198,9 @@ class Reloader:
     async def _bring_up_to_date(self, before: Snapshot, now: Snapshot) -> None:
         old = self._platform.app
         assert old is not None
-        wanted = plan(before, now, old)
-        began = time.perf_counter()
+        clock = self._platform.clock
+        wanted = plan(before, now, old, time=clock.time())
+        began = clock.monotonic()
         restarted: list[Restarted] = []
         what = self._relative(wanted.worker) if wanted.worker is not None else ""
         try:
@@ -189,7 +209,7 @@ class Reloader:
                 restarted += [_restarted(controller, old, self._platform.app) for controller in outdated]
             if wanted.programs:
                 what = what or self._relative(next(iter(wanted.programs.values())))
-                controllers = await self._platform.restart(wanted.programs)
+                controllers = await self._platform.restart(wanted.outdated)
                 reasons = {name: f"{self._relative(path)} changed" for name, path in wanted.programs.items()}
                 known = {item.subject for item in restarted}
                 restarted += [
@@ -202,7 +222,7 @@ class Reloader:
         except Exception as error:  # noqa: BLE001 - a hook of the user's may raise anything; watching goes on
             self._reporter.notify(ErrorReported(f"reloading {what}", error))
         else:
-            self._reporter.reloaded(what, time.perf_counter() - began, restarted)
+            self._reporter.reloaded(what, clock.monotonic() - began, restarted)
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._file.parent)

@@ -7,7 +7,7 @@ is wanted; objects are put away; the runtime is closed last. Nothing is left run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from moorings.clock import Clock, SystemClock
 from moorings.config.env_file import read_env_file
@@ -27,6 +27,14 @@ from moorings.worker.loader import Application, load_application
 
 DEV_STOP_GRACE = 10.0
 """Seconds between the stop signal and SIGKILL at most, in ``dev``."""
+
+
+def _began(controller: Controller) -> float:
+    """When a container that runs or starts was started, in Unix seconds."""
+    incarnation = controller.incarnation
+    if incarnation is None or incarnation.running is None:
+        return controller.last_change
+    return incarnation.running.started_at
 
 
 class Platform:
@@ -124,13 +132,16 @@ class Platform:
         await asyncio.gather(*(controller.stop() for controller in outdated))
         return outdated
 
-    async def restart(self, classes: Collection[str]) -> list[Controller]:
-        """Stop the running containers of ``classes``; their next request starts them. Returns their controllers."""
+    async def restart(self, classes: Mapping[str, float]) -> list[Controller]:
+        """Stop containers that run, to be started anew by their next request. Returns their controllers.
+
+        ``classes`` has names of classes and Unix times: what was started after that is left running.
+        """
         assert self._service is not None
         running = [
             controller
             for controller in self._service.controllers()
-            if controller.subject.class_name in classes and controller.status not in DOWN
+            if controller.status not in DOWN and _began(controller) < classes.get(controller.subject.class_name, 0.0)
         ]
         await asyncio.gather(*(controller.stop() for controller in running))
         return running

@@ -32,7 +32,7 @@ def _is_users(frame: FrameSummary) -> bool:
 
 def _shorten(report: TracebackException) -> None:
     kept = [frame for frame in report.stack if _is_users(frame)]
-    if kept or report.exc_type is SyntaxError or report.exc_type is IndentationError:
+    if kept or hasattr(report, "offset"):
         report.stack = StackSummary.from_list(kept)
     for linked in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if linked is not None:
