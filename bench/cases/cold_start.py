@@ -1,7 +1,7 @@
 """The first request to a new name: what the platform adds to the time that the program itself takes.
 
 Both are measured alike and in turn: from just before the spawn, or the request that causes it, to the end of the first
-answer.
+answer. Each side has one core for the program and whoever starts it: the driver here, the platform there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.harness.case import Bench, Case
 from bench.harness.contestants import PLATFORM, Site
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
 from bench.harness.plain_http import Connection
-from bench.harness.process import BenchError, find, free_port
+from bench.harness.process import BenchError, free_port
 
 POLL_SECONDS = 0.0002
 GIVE_UP_SECONDS = 10.0
@@ -24,7 +24,7 @@ WARM_UPS = 3
 def alone(site: Site) -> float:
     """Milliseconds from the program's spawn to its first answer, polled far more often than the platform does."""
     port = free_port()
-    argv = [find("taskset"), "-c", str(site.cores.load), str(site.upstream), str(port)]
+    argv = [str(site.upstream), str(port)]
     began = time.perf_counter()
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL) as program:
         try:
@@ -60,7 +60,7 @@ def row(name: str, samples: list[float]) -> Row:
 def run(bench: Bench) -> Result:
     program: list[float] = []
     platform: list[float] = []
-    with bench.contestants([PLATFORM], app="lifecycle") as [contestant], Connection(contestant.url) as connection:
+    with bench.contestants([PLATFORM], app="cold") as [contestant], Connection(contestant.url) as connection:
         for number in range(WARM_UPS + bench.effort.samples):
             bench.progress(f"cold start {number + 1} of {WARM_UPS + bench.effort.samples}")
             program.append(alone(bench.site))
