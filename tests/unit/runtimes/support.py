@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from moorings.runtimes.base import StartSpec
 from moorings.runtimes.process import proc
@@ -40,9 +44,22 @@ def open_files(pid: int) -> int:
 
 
 def log_text(lab: ProcessLab) -> str:
-    """All logs, oldest first."""
-    files = sorted((lab.data / "logs").rglob("current.log*"), reverse=True)
-    return "".join(file.read_text(errors="replace") for file in files)
+    """All logs, oldest first; while they are written, some may be missing because they are being rotated."""
+    text = ""
+    for file in sorted((lab.data / "logs").rglob("current.log*"), reverse=True):
+        with contextlib.suppress(FileNotFoundError):
+            text += file.read_text(errors="replace")
+    return text
+
+
+def start_sleeper(token: str) -> subprocess.Popen[bytes]:
+    """A process that carries a token, and that no supervisor started."""
+    return subprocess.Popen(["sleep", "1000"], env={"MOORINGS_TOKEN": token}, start_new_session=True)
+
+
+def parent_of(pid: int) -> int:
+    """Who would be told of a process's end."""
+    return psutil.Process(pid).ppid()
 
 
 async def pids_of(events: Events, token: str, *names: str) -> list[int]:

@@ -95,9 +95,8 @@ print("escaped", int(os.read(read, 20)), flush=True)
 async def test_a_signal_reaches_the_whole_process_group(
     lab: ProcessLab, runtime: ProcessRuntime, events: Events
 ) -> None:
-    spec = lab.command(
-        "sh", "-c", "trap 'wait; exit 0' USR1; (trap 'echo child; exit' USR1; echo up; sleep 1000 & wait) & wait"
-    )
+    child = "(trap 'echo child; exit' USR1; echo up; sleep 1000 & wait) &"
+    spec = lab.command("sh", "-c", f"trap 'wait; exit 0' USR1; {child} wait")
     await runtime.start(spec)
     await events.line(spec.token, "up")
     await runtime.signal(spec.token, signal.SIGUSR1)
