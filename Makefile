@@ -31,7 +31,7 @@ setup: ## make .venv, with .venv/bin/moorings in it (nothing is done where it is
 
 .PHONY: demo
 demo: setup ## run the platform on the examples, drive it, and print what that proved
-	@$(PY) tools/demo.py $(ARGS)
+	@$(PY) -m tools.demo $(ARGS)
 
 .PHONY: dev
 dev: setup ## run FILE (a worker) with reload on change

@@ -9,6 +9,7 @@ requests = {"pages": 0, "api": 0, "metrics": 0}
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of an answer are two writes
     part = ""
 
     def do_GET(self):
@@ -39,6 +40,10 @@ class Metrics(Handler):
     part = "metrics"
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a crowd may come at once
+
+
 for port, handler in (("PORT_8080", Pages), ("PORT_8081", Api), ("PORT_9090", Metrics)):
-    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[port])), handler)
+    server = Server(("127.0.0.1", int(os.environ[port])), handler)
     Thread(target=server.serve_forever).start()

@@ -10,6 +10,7 @@ notes: list[str] = []
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of an answer are two writes
 
     def do_GET(self):
         global visits
@@ -33,4 +34,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a crowd may come at once
+
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

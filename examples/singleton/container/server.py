@@ -10,6 +10,7 @@ numbers = itertools.count(1)
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the head and the body of an answer are two writes
 
     def do_GET(self):
         body = json.dumps({"process": os.getpid(), "ticket": next(numbers)}).encode()
@@ -23,4 +24,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # a crowd may come at once
+
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

@@ -16,7 +16,6 @@ from typing import Any, TextIO, cast
 
 import uvloop
 
-from moorings.cli.reloading import Reloader
 from moorings.cli.reporting.reporter import Census, Reporter
 from moorings.cli.reporting.writer import Writer
 from moorings.clock import SystemClock
@@ -79,6 +78,8 @@ class _Run:
         self._reporter.listening(self._platform.url, self._platform.app, self._platform.bindings)
         try:
             if self._options.mode is Mode.DEV:
+                from moorings.cli.reloading import Reloader
+
                 await self._unless_stopped(Reloader(self._platform, self._reporter).work())
             await self._stop.wait()
         finally:

@@ -1,0 +1,1 @@
+"""``make demo``: runs the examples on the real platform, drives them over HTTP, and shows what that proved."""

@@ -1,0 +1,160 @@
+"""What the demo proves: one function per row of its table, each on an example of its own.
+
+A proof returns its figures in one line, and raises AssertionError with a sentence where it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from tests.support.platform import Platform
+from tests.support.raw import Connection, get, request
+
+CROWD = 50
+"""Clients that ask at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A row. ``changes``: replacements in the example's worker.py."""
+
+    pattern: str
+    promise: str
+    example: str
+    prove: Callable[[Platform], Awaitable[str]]
+    changes: tuple[tuple[str, str], ...] = ()
+
+
+async def ask(platform: Platform, target: str = "/", headers: Mapping[str, str] | None = None) -> Any:
+    """GET a JSON document."""
+    answer = await get(platform.address, target, headers or {})
+    assert answer.status == 200, f"{target} was answered with {answer.status}: {answer.text()[:200]}"
+    return answer.json()
+
+
+async def crowd(platform: Platform, headers: Mapping[str, str] | None = None) -> list[Any]:
+    """CROWD clients that ask at once."""
+    return await asyncio.gather(*(ask(platform, "/", headers) for _ in range(CROWD)))
+
+
+def processes(answers: list[Any]) -> list[int]:
+    """The ids of the processes that answered, each once."""
+    return list(dict.fromkeys(answer["process"] for answer in answers))
+
+
+def starts(platform: Platform, label: str) -> int:
+    """How many starts of a container the platform has logged."""
+    return sum('"container starting"' in line and f'"{label}"' in line for line in platform.output.splitlines())
+
+
+async def same_session(platform: Platform) -> str:
+    """The requests of a session reach one process, which remembers them."""
+    message = request("GET", "/", {"X-Session-ID": "alice"})
+    answers, took = [], []
+    with await Connection.open(platform.address) as connection:
+        for _ in range(200):
+            began = time.perf_counter()
+            await connection.send(message)
+            answers.append((await connection.receive()).json())
+            took.append(time.perf_counter() - began)
+    ids = processes(answers)
+    assert len(ids) == 1, f"200 requests of a session reached {len(ids)} processes: {ids}"
+    assert answers[-1]["visits"] == 200, f"the process counted {answers[-1]['visits']} of 200 visits"
+    return f"200 requests → process {ids[0]}, which counted 200; {statistics.median(took) * 1000:.1f} ms each"
+
+
+async def two_sessions(platform: Platform) -> str:
+    """Two sessions have two processes."""
+    bob = await ask(platform, headers={"X-Session-ID": "bob"})
+    carol = await ask(platform, headers={"X-Session-ID": "carol"})
+    assert bob["process"] != carol["process"], f"bob and carol share process {bob['process']}"
+    assert bob["visits"] == carol["visits"] == 1, "a session saw the other's visits"
+    return f"bob → process {bob['process']}, carol → process {carol['process']}"
+
+
+async def one_start(platform: Platform) -> str:
+    """Concurrent first requests of a name share one start."""
+    began = time.perf_counter()
+    answers = await crowd(platform, {"X-Session-ID": "dave"})
+    took = time.perf_counter() - began
+    ids, number = processes(answers), starts(platform, "SessionBackend/dave")
+    assert len(ids) == 1, f"{CROWD} first requests reached {len(ids)} processes"
+    assert number == 1, f"{CROWD} first requests made {number} starts"
+    return f"{CROWD} at once → 1 start, process {ids[0]}, {CROWD} good answers in {took * 1000:.0f} ms"
+
+
+async def sleeping(platform: Platform) -> str:
+    """An idle container is stopped, and its next request starts it."""
+    first = await ask(platform, headers={"X-Session-ID": "erin"})
+    idle_since = time.perf_counter()
+    await asyncio.to_thread(platform.wait_for_output, r'"container stopped".*SessionBackend/erin')
+    slept = time.perf_counter() - idle_since
+    assert not psutil.pid_exists(first["process"]), f"process {first['process']} is still there"
+    began = time.perf_counter()
+    woken = await ask(platform, headers={"X-Session-ID": "erin"})
+    took = time.perf_counter() - began
+    assert woken["process"] != first["process"], "the same process answered"
+    return f"asleep {slept:.1f} s after its last request; woke in {took * 1000:.0f} ms as process {woken['process']}"
+
+
+async def balanced(platform: Platform) -> str:
+    """Requests spread over three containers."""
+    answers = [await ask(platform) for _ in range(60)]
+    shares = Counter(answer["process"] for answer in answers)
+    assert len(shares) == 3, f"60 requests reached {len(shares)} processes, not 3"
+    assert min(shares.values()) >= 5, f"a process got {min(shares.values())} of 60 requests"
+    return f"60 requests → 3 processes: {' + '.join(str(number) for number in sorted(shares.values()))}"
+
+
+async def singleton(platform: Platform) -> str:
+    """Everybody reaches the one process."""
+    answers = await crowd(platform)
+    ids = processes(answers)
+    tickets = sorted(answer["ticket"] for answer in answers)
+    assert len(ids) == 1, f"{CROWD} clients reached {len(ids)} processes"
+    assert tickets == list(range(1, CROWD + 1)), f"the tickets are {tickets}"
+    return f"{CROWD} clients at once → process {ids[0]}, tickets 1 to {CROWD}, each once"
+
+
+async def safe_startup(platform: Platform) -> str:
+    """Initialization runs once while requests wait for it."""
+    answers = await crowd(platform)
+    loads = {answer["loads"] for answer in answers}
+    assert loads == {1}, f"the model was loaded {max(loads)} times"
+    assert len(processes(answers)) == 1, f"there were {len(processes(answers))} processes"
+    return f"{CROWD} at once → initialized once, {CROWD} good answers"
+
+
+async def ports(platform: Platform) -> str:
+    """The path of a request chooses its port, also when requests interleave."""
+    expected = {"/page": "pages: /page\n", "/grpc": "api: /grpc\n", "/metrics": "requests_total"}
+    targets = list(itertools.islice(itertools.cycle(expected), 90))
+    answers = await asyncio.gather(*(get(platform.address, target) for target in targets))
+    crossed = [
+        target
+        for target, answer in zip(targets, answers, strict=True)
+        if not answer.text().startswith(expected[target])
+    ]
+    assert not crossed, f"{len(crossed)} of {len(targets)} requests reached another port: {crossed[:3]}"
+    return f"{len(targets)} interleaved requests → ports 8080, 8081, 9090; none crossed"
+
+
+PROOFS = (
+    Proof("Session affinity", "same session, same process", "session_affinity", same_session),
+    Proof("Session affinity", "two sessions, two processes", "session_affinity", two_sessions),
+    Proof("Session affinity", "concurrent first requests, one start", "session_affinity", one_start),
+    Proof("Scale to zero", "sleeps when idle, wakes on request", "session_affinity", sleeping, (('"30m"', '"1s"'),)),
+    Proof("Load balancing", "requests spread over three", "load_balancing", balanced),
+    Proof("Singleton", "one process for everybody", "singleton", singleton),
+    Proof("Safe start-up", "initialized once", "safe_startup", safe_startup),
+    Proof("Several ports", "the path chooses the port", "multi_port", ports),
+)
