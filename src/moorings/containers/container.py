@@ -149,6 +149,7 @@ class Container(DurableObject):
     @inline
     async def get_state(self) -> State:
         """What the container is doing, since when, and the exit code of its last end."""
+        await self._controller.recall()
         return self._controller.state()
 
     @inline

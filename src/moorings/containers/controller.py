@@ -1,7 +1,7 @@
 """The life cycle of one container: who may start it, when it ends, and which hook hears of it.
 
 Invariants: at most one incarnation exists at a time; starts coalesce (any number of callers share one start and one
-outcome); every move goes through ``_move``, which records it before any hook runs; starts, stops and hooks are the
+outcome); every move goes through ``move``, which records it before any hook runs; starts, stops and hooks are the
 controller's own tasks, so a caller that is cancelled takes nothing down with it.
 """
 
@@ -9,36 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from moorings.clock import TimerHandle
-from moorings.containers import lifecycle, readiness
+from moorings.containers import lifecycle
 from moorings.containers.activity import Activity
+from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
 from moorings.containers.options import ContainerOptions
+from moorings.containers.probing import probe, why_gone
+from moorings.containers.records import ContainerRecord, ContainerRecords, PendingExit
 from moorings.containers.service import ContainerService
 from moorings.containers.slots import Slots
 from moorings.containers.waiting import first_of, wait_for
 from moorings.errors import (
     ConfigError,
-    ContainerFailedToStart,
     ContainerNotRunning,
     MooringsError,
     NoInstanceAvailable,
-    PortNotReady,
+    StoreError,
 )
-from moorings.http import Request
 from moorings.objects.activation import Activation
 from moorings.objects.event import EventKind, current_event
 from moorings.objects.tasks import Tasks
 from moorings.observer import StateChanged, Subject
-from moorings.proxy import UpstreamPool, forward
-from moorings.runtimes.base import Exit, StartSpec
-
-TAIL_LINES = 20
-"""How many of a container's last lines an error about it carries."""
+from moorings.proxy import UpstreamPool
+from moorings.runtimes.base import Exit, ExitReason, StartSpec
 
 
 class Controller:
@@ -60,7 +57,9 @@ class Controller:
         self.activity = Activity(service.clock, options.sleep_after, self._idle)
         self.tasks = Tasks(activation.report)
         self._starting: asyncio.Task[Incarnation] | None = None
-        self._kill_timer: TimerHandle | None = None
+        self.ending = Ending(self)
+        self._kept = 0.0
+        self._recalled = False
 
     # --- what the object's activation asks ---------------------------------------------------------------------------
 
@@ -131,7 +130,7 @@ class Controller:
                 self.service.unroute(incarnation.token)
                 if self.incarnation is incarnation:
                     self.incarnation = None
-                    self._move(Move.START_FAILED)
+                    self.move(Move.START_FAILED)
                     incarnation.spawned.set_result(False)
                 raise
         except MooringsError as error:
@@ -144,17 +143,29 @@ class Controller:
     async def _spawn(self, incarnation: Incarnation) -> None:
         self.incarnation = incarnation
         self.service.route(incarnation.token, self)
-        self._move(Move.START, exit_code=None)
+        intent = self.move(Move.START, exit_code=None)
         incarnation.running = await self._within_budget(self.service.runtime.start(self._spec(incarnation.token)))
+        if intent is not None:
+            await self._intended(incarnation, intent)
         stopped = self.status is Status.STOPPING
         if not stopped:
-            self._move(Move.SPAWNED)
-            incarnation.on_start = self.tasks.spawn("on_start", self._on_start(incarnation), shared=True)
+            self.move(Move.SPAWNED)
+            self.run_on_start(incarnation)
             self.activity.renew()
             self.activity.arm()
         incarnation.spawned.set_result(True)
         if incarnation.exited.done():
             self._ended(incarnation, incarnation.exited.result())
+
+    async def _intended(self, incarnation: Incarnation, intent: Awaitable[None]) -> None:
+        """The program exists; it counts once its intent is durable. Raises StoreError, and then leaves nothing."""
+        try:
+            await intent
+        except BaseException:
+            await self.service.runtime.kill(incarnation.token)
+            await asyncio.shield(incarnation.exited)
+            await self.service.runtime.forget(incarnation.token)
+            raise
 
     async def _within_budget(self, starting: Any) -> Any:
         budget = self.service.budgets.instance
@@ -189,14 +200,19 @@ class Controller:
             enable_internet=start.enable_internet,
         )
 
+    def run_on_start(self, incarnation: Incarnation) -> None:
+        """Run ``on_start`` for an incarnation; requests wait for it."""
+        incarnation.on_start = self.tasks.spawn("on_start", self._on_start(incarnation), shared=True)
+
     async def _on_start(self, incarnation: Incarnation) -> None:
         try:
             await self.activation.run_hook("on_start", lambda instance: instance.on_start())
+            incarnation.started = True
         except Exception as error:
             incarnation.start_error = error
             self._failed(error)
             if self.incarnation is incarnation and not incarnation.exited.done():
-                await self._destroy(incarnation)
+                await self.ending.destroy_now(incarnation)
             raise
 
     async def ready(self, ports: Sequence[int] | None = None) -> None:
@@ -220,7 +236,7 @@ class Controller:
         incarnation = await self.start()
         for port in awaited:
             if port not in incarnation.open_ports and port not in incarnation.probes:
-                incarnation.probes[port] = self.tasks.spawn("probe", self._probe(incarnation, port), shared=True)
+                incarnation.probes[port] = self.tasks.spawn("probe", probe(self, incarnation, port), shared=True)
         for port in awaited:
             if port not in incarnation.open_ports:
                 await asyncio.shield(incarnation.probes[port])
@@ -231,9 +247,9 @@ class Controller:
         if not in_hook and incarnation.on_start is not None and incarnation.on_start.done():
             incarnation.on_start.result()
         if self.incarnation is not incarnation or self.status not in UP:
-            raise await self._gone(incarnation)
+            raise await why_gone(self, incarnation)
         if self.status is Status.RUNNING and incarnation.open_ports.issuperset(self.options.awaited_ports):
-            self._move(Move.READY)
+            self.move(Move.READY)
         if not in_hook:
             self.warm_ports = frozenset(incarnation.open_ports)
 
@@ -246,67 +262,6 @@ class Controller:
                 "add it to required_ports"
             )
 
-    async def _probe(self, incarnation: Incarnation, port: int) -> None:
-        running = incarnation.running
-        assert running is not None
-        address = running.addresses[port]
-        stolen = False
-
-        async def check() -> bool:
-            nonlocal stolen
-            if not await readiness.accepts(address):
-                return False
-            stolen = not await self.service.runtime.owns_listener(incarnation.token, port)
-            if stolen:
-                return False
-            return self.options.ping_endpoint is None or await self._ping(incarnation, port)
-
-        try:
-            budget = self.service.budgets.ports
-            outcome = await readiness.wait_until_ready(
-                check, exited=incarnation.exited, timeout=budget, clock=self.service.clock
-            )
-        finally:
-            incarnation.probes.pop(port, None)
-        match outcome:
-            case readiness.Outcome.READY:
-                incarnation.open_ports.add(port)
-            case readiness.Outcome.EXITED:
-                raise await self._gone(incarnation)
-            case readiness.Outcome.TIMED_OUT:
-                why = "a process that is not the container's listens there" if stolen else "nothing accepts connections"
-                raise PortNotReady(
-                    f"{self.subject.label}: port {port} was not ready {budget:g} s after its start: {why} on "
-                    f"{address.host}:{address.port}; does the program listen on the port that PORT_{port} names?"
-                )
-
-    async def _ping(self, incarnation: Incarnation, port: int) -> bool:
-        if port != self.options.fetch_port:
-            return True
-        request = Request(f"http://container/{(self.options.ping_endpoint or '').lstrip('/')}")
-        try:
-            response = await forward(request, self.pool(incarnation, port))
-            await response.bytes()
-        except MooringsError:
-            return False
-        return True
-
-    async def _gone(self, incarnation: Incarnation) -> Exception:
-        """Why an incarnation that was waited for isn't there."""
-        if incarnation.start_error is not None:
-            return incarnation.start_error
-        if incarnation.stopping or not incarnation.exited.done():
-            return ContainerNotRunning(f"{self.subject.label} was stopped while it was starting; try again")
-        exit = incarnation.exited.result()
-        if incarnation.last_words is None:
-            tail = self.service.runtime.tail(incarnation.token, TAIL_LINES)
-            incarnation.last_words = self.tasks.spawn("tail", tail, shared=True)
-        return ContainerFailedToStart(
-            f"{self.subject.label} ended with exit code {exit.code} ({exit.reason}) before it was ready",
-            exit_code=exit.code,
-            output=await asyncio.shield(incarnation.last_words),
-        )
-
     # --- connections into the container -----------------------------------------------------------------------------
 
     def pool(self, incarnation: Incarnation, port: int) -> UpstreamPool:
@@ -318,68 +273,18 @@ class Controller:
             pool = incarnation.pools[port] = UpstreamPool(address.host, address.port, clock=self.service.clock)
         return pool
 
-    # --- ending -------------------------------------------------------------------------------------------------------
+    # --- ending -----------------------------------------------------------------------------------------------------
 
     async def stop(self, signum: int = signal.SIGTERM) -> None:
-        """Stop gracefully; returns once the signal is sent. Idempotent. ``on_stop`` runs before the signal, for up
-        to 5 s.
+        """Stop gracefully; returns once the signal is sent. Idempotent.
+
+        ``on_stop`` runs before the signal, for up to 5 s; SIGKILL follows ``stop_grace`` after it.
         """
-        incarnation = self.incarnation
-        if self.status in DOWN or incarnation is None:
-            return
-        if not incarnation.stopping:
-            incarnation.stopping = True
-            self.warm_ports = frozenset()
-            self.activity.disarm()
-            self._move(Move.STOP)
-            self.tasks.spawn("stop", self._stop(incarnation, signum))
-        event = current_event.get()
-        if event is None or event.kind is not EventKind.HOOK or event.label != "on_stop":
-            await asyncio.shield(incarnation.signalled)
-
-    async def _stop(self, incarnation: Incarnation, signum: int) -> None:
-        try:
-            if await asyncio.shield(incarnation.spawned) and not incarnation.exited.done():
-                hook = self.activation.run_hook("on_stop", lambda instance: instance.on_stop())
-                self.tasks.spawn("on_stop", self._outcome(hook))
-                await first_of(self.service.clock, [hook, incarnation.exited], self.service.budgets.on_stop)
-                incarnation.signals_sent.add(signum)
-                await self.service.runtime.signal(incarnation.token, signum)
-                self._arm_kill(incarnation)
-        finally:
-            if not incarnation.signalled.done():
-                incarnation.signalled.set_result(None)
-
-    def _arm_kill(self, incarnation: Incarnation) -> None:
-        if incarnation.exited.done():
-            return
-        grace = self.options.stop_grace
-        if self.service.budgets.longest_stop_grace is not None:
-            grace = min(grace, self.service.budgets.longest_stop_grace)
-        self._kill_timer = self.service.clock.call_later(
-            grace, lambda: self.tasks.spawn("kill", self._kill(incarnation))
-        )
+        await self.ending.stop(signum)
 
     async def destroy(self) -> None:
         """SIGKILL now, without ``on_stop``; returns when the container has ended."""
-        if self.status not in DOWN and self.incarnation is not None:
-            await asyncio.shield(self.tasks.spawn("destroy", self._destroy(self.incarnation), shared=True))
-
-    async def _destroy(self, incarnation: Incarnation) -> None:
-        if not incarnation.stopping:
-            incarnation.stopping = True
-            self.warm_ports = frozenset()
-            self.activity.disarm()
-            self._move(Move.STOP)
-            incarnation.signalled.set_result(None)
-        if await asyncio.shield(incarnation.spawned):
-            await self._kill(incarnation)
-            await wait_for(self.service.clock, incarnation.exited, self.service.budgets.instance)
-
-    async def _kill(self, incarnation: Incarnation) -> None:
-        if not incarnation.exited.done():
-            incarnation.signals_sent.add(signal.SIGKILL)
-            await self.service.runtime.kill(incarnation.token)
+        await self.ending.destroy()
 
     async def signal(self, signum: int) -> None:
         """Deliver a signal to the container, and change nothing else. Raises ContainerNotRunning."""
@@ -398,12 +303,16 @@ class Controller:
 
     def _ended(self, incarnation: Incarnation, exit: Exit) -> None:
         self.activity.disarm()
-        if self._kill_timer is not None:
-            self._kill_timer.cancel()
-            self._kill_timer = None
+        self.ending.disarm()
         self.warm_ports = frozenset()
         self.incarnation = None
-        self._move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
+        subject, raw = self.subject, self.activation.id.raw
+        self._kept_safe(
+            lambda records: records.ended(
+                PendingExit(incarnation.token, subject.class_name, raw, subject.name, exit.code, exit.reason, exit.at)
+            )
+        )
+        self.move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
         incarnation.abort_connections()
         self.slots.release()
         self.service.unroute(incarnation.token)
@@ -412,12 +321,38 @@ class Controller:
     async def _after_exit(self, incarnation: Incarnation, exit: Exit) -> None:
         never_ready = not incarnation.open_ports.issuperset(self.options.awaited_ports)
         if never_ready and not incarnation.stopping:
-            error = await self._gone(incarnation)
+            error = await why_gone(self, incarnation)
             self._failed(error)
         elif incarnation.last_words is not None:
             await incarnation.last_words
-        self._announce("on_exit", lambda instance: instance.on_exit(exit.code, str(exit.reason)))
+        await self.tell_exit(incarnation.token, exit.code, exit.reason)
         await self.service.runtime.forget(incarnation.token)
+
+    async def tell_exit(self, token: str, code: int, reason: ExitReason) -> None:
+        """Run ``on_exit``, and forget that it had to be run."""
+        hook = self.announce("on_exit", lambda instance: instance.on_exit(code, str(reason)))
+        await asyncio.wait([hook])
+        self._kept_safe(lambda records: records.told(token))
+
+    def _kept_safe(self, write: Callable[[ContainerRecords], object]) -> Any:
+        """Write to the store; a store that refuses is reported, and the container goes on."""
+        try:
+            return write(self.service.records)
+        except StoreError as error:
+            self.activation.report("container state", error)
+            return None
+
+    # --- after a restart of the platform ------------------------------------------------------------------------------
+
+    def restore(self, record: ContainerRecord, incarnation: Incarnation | None) -> None:
+        """Take the state that was stored, and the incarnation it belongs to."""
+        clock = self.service.clock
+        self._recalled = True
+        self.status, self.last_change, self.exit_code = record.status, record.last_change, record.exit_code
+        self.activity.last = clock.monotonic() - max(0.0, clock.time() - record.active_at)
+        self.incarnation = incarnation
+        if incarnation is not None:
+            self.service.route(incarnation.token, self)
 
     # --- sleeping -----------------------------------------------------------------------------------------------------
 
@@ -445,32 +380,71 @@ class Controller:
 
     # --- moves and hooks ----------------------------------------------------------------------------------------------
 
-    def _move(self, move: Move, *, exit_code: int | None = None) -> None:
+    def move(self, move: Move, *, exit_code: int | None = None) -> Awaitable[None] | None:
+        """Make a move, record it and tell it. Returns what to await until the record is durable."""
         old = self.status
         self.status = lifecycle.after(old, move)
         self.last_change = self.service.clock.time()
         if move in (Move.START, Move.EXIT, Move.EXIT_WITH_CODE):
             self.exit_code = exit_code
-        self.service.journal.record(self.subject, self.state(), self.incarnation)
+        recorded = self.record()
         self.service.observer.notify(
             StateChanged(self.subject, str(old), str(self.status), self.exit_code, self.last_change)
         )
+        return recorded
 
-    def _announce(self, label: str, invoke: Callable[[Any], Any]) -> None:
-        self.tasks.spawn(label, self._outcome(self.activation.run_hook(label, invoke)))
+    def record(self) -> Awaitable[None] | None:
+        """Store the state as it is now. Returns what to await until that is durable; a failure is reported."""
+        self._kept = self.activity.last
+        incarnation = self.incarnation
+        clock = self.service.clock
+        idle = 0.0 if self.activity.in_flight else clock.monotonic() - self.activity.last
+        record = ContainerRecord(
+            class_name=self.subject.class_name,
+            object_id=self.activation.id.raw,
+            name=self.subject.name,
+            status=self.status,
+            last_change=self.last_change,
+            exit_code=self.exit_code,
+            token=None if incarnation is None else incarnation.token,
+            active_at=clock.time() - idle,
+            kill_at=None if incarnation is None else incarnation.kill_at,
+            started=incarnation is not None and incarnation.started,
+        )
+        recorded: Awaitable[None] | None = self._kept_safe(lambda records: records.write(record))
+        return recorded
+
+    def keep_activity(self) -> None:
+        """Store the activity clock where it has moved since it was stored last."""
+        if self.status in UP and (self.activity.in_flight or self.activity.last != self._kept):
+            self.record()
+
+    async def recall(self) -> None:
+        """Learn from the store how the container ended last, where memory has nothing of it."""
+        if self.incarnation is not None or self._recalled:
+            return
+        self._recalled = True
+        record = await self.service.records.find(self.subject.class_name, self.activation.id.raw)
+        if record is not None and record.status in DOWN and self.status in DOWN:
+            self.status, self.last_change, self.exit_code = record.status, record.last_change, record.exit_code
+
+    def announce(self, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
+        """Run a hook. What it raises is reported; whoever needs its outcome may await the task as well."""
+        hook = self.activation.run_hook(label, invoke)
+
+        async def outcome() -> None:
+            await hook
+
+        self.tasks.spawn(label, outcome())
+        return hook
 
     def _failed(self, error: BaseException) -> None:
-        self._announce("on_error", lambda instance: instance.on_error(error))
-
-    async def _outcome(self, hook: asyncio.Task[Any]) -> None:
-        """Own a hook's task: what it raises is reported by the owner of this one."""
-        await hook
+        self.announce("on_error", lambda instance: instance.on_error(error))
 
     async def shutdown(self) -> None:
         """End the controller's own tasks. The container itself is left as it is."""
         self.activity.disarm()
-        if self._kill_timer is not None:
-            self._kill_timer.cancel()
+        self.ending.disarm()
         await self.tasks.close()
         if self.incarnation is not None:
             self.incarnation.abort_connections()

@@ -15,6 +15,7 @@ class Incarnation:
 
     __slots__ = (
         "exited",
+        "kill_at",
         "last_words",
         "on_start",
         "open_ports",
@@ -25,13 +26,14 @@ class Incarnation:
         "signals_sent",
         "spawned",
         "start_error",
+        "started",
         "stopping",
         "token",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self.token = secrets.token_hex(16)
+        self.token = token or secrets.token_hex(16)
         self.running: Running | None = None
         self.spawned: asyncio.Future[bool] = loop.create_future()
         self.exited: asyncio.Future[Exit] = loop.create_future()
@@ -45,6 +47,10 @@ class Incarnation:
         self.pools: dict[int, UpstreamPool] = {}
         self.signals_sent: set[int] = set()
         self.stopping = False
+        self.started = False
+        """Whether ``on_start`` has run."""
+        self.kill_at: float | None = None
+        """When SIGKILL follows the signal that was sent, in Unix seconds."""
 
     def abort_connections(self) -> None:
         """Break every connection into the container: it is gone."""

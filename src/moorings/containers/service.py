@@ -4,18 +4,19 @@ container.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from moorings.clock import Clock
-from moorings.containers.lifecycle import State
-from moorings.observer import Notice, Observer, OutputLine, Subject
+from moorings.clock import Clock, TimerHandle
+from moorings.containers.records import ContainerRecords
+from moorings.observer import Notice, Observer, OutputLine
 from moorings.runtimes.base import ContainerRuntime, Exit, Stream
 
 if TYPE_CHECKING:
     from moorings.containers.controller import Controller
-    from moorings.containers.incarnation import Incarnation
+
+KEEP_ACTIVITY = 5.0
+"""Seconds between the times at which activity clocks are stored, all that moved in one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,6 @@ class Budgets:
     longest_stop_grace: float | None = None  # caps every class's stop_grace (dev: 10 s)
 
 
-class Journal(Protocol):
-    """Where the moves of containers are recorded, before the hook that announces them runs."""
-
-    def record(self, subject: Subject, state: State, incarnation: Incarnation | None) -> None: ...
-
-
-class UnrecordedJournal:
-    """Keeps nothing: the state of containers ends with the platform."""
-
-    def record(self, subject: Subject, state: State, incarnation: Incarnation | None) -> None:
-        return None
-
-
 class ContainerService:
     """Routes runtime events to controllers by token. Implements RuntimeEvents."""
 
@@ -53,24 +41,35 @@ class ContainerService:
         runtime: ContainerRuntime,
         clock: Clock,
         observer: Observer,
-        journal: Journal,
+        records: ContainerRecords,
         budgets: Budgets | None = None,
     ) -> None:
         self.app = app
         self.runtime = runtime
         self.clock = clock
         self.observer = observer
-        self.journal = journal
+        self.records = records
         self.budgets = budgets or Budgets()
         self._controllers: dict[str, Controller] = {}
+        self._keeping: TimerHandle | None = None
 
     def route(self, token: str, controller: Controller) -> None:
         """Send the events of an incarnation to its controller, from before it exists."""
         self._controllers[token] = controller
+        if self._keeping is None:
+            self._keeping = self.clock.call_later(KEEP_ACTIVITY, self._keep_activity)
 
     def unroute(self, token: str) -> None:
         """The incarnation is over and its exit was handled."""
         self._controllers.pop(token, None)
+        if not self._controllers and self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
+
+    def _keep_activity(self) -> None:
+        self._keeping = self.clock.call_later(KEEP_ACTIVITY, self._keep_activity)
+        for controller in self._controllers.values():
+            controller.keep_activity()
 
     def controllers(self) -> list[Controller]:
         """The controllers of all containers that exist or are being started."""
@@ -90,6 +89,3 @@ class ContainerService:
 
     def unavailable(self, reason: str) -> None:
         self.observer.notify(Notice("error", reason))
-
-
-Report = Callable[[str, BaseException], None]

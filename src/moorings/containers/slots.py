@@ -49,6 +49,10 @@ class Slots:
                 )
             )
 
+    def take(self) -> None:
+        """Take a place for a container that runs already, even beyond the limit."""
+        self.used += 1
+
     def release(self) -> None:
         """Give a place back."""
         self.used -= 1

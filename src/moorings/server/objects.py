@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from moorings.clock import Clock
@@ -84,6 +84,11 @@ class Objects:
             services["container"] = ContainerHandle(controller)
         activation.env = self.env
         activation.state = DurableObjectState(activation, services)
+
+    @property
+    def container_classes(self) -> Collection[str]:
+        """The names of the classes that have containers."""
+        return self._options.keys()
 
     def activations(self) -> list[Activation]:
         """Every activation in memory."""

@@ -13,15 +13,19 @@ from moorings.clock import Clock, SystemClock
 from moorings.config.env_file import read_env_file
 from moorings.containers.controller import Controller
 from moorings.containers.lifecycle import DOWN
-from moorings.containers.service import Budgets, ContainerService, UnrecordedJournal
+from moorings.containers.records import MIGRATIONS, StoredRecords
+from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
+from moorings.errors import StoreError
 from moorings.http import Debug, HttpServer, Request, Response, problem_response
-from moorings.observer import ErrorReported, Notice, Observer
+from moorings.observer import ErrorReported, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
+from moorings.server.adopting import adopt_all
 from moorings.server.objects import Objects
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.watchdog import Watchdog
+from moorings.store import DataFolder, SqliteStore
 from moorings.worker.host import WorkerHost
 from moorings.worker.loader import Application, load_application
 
@@ -46,6 +50,8 @@ class Platform:
         self.clock = clock or SystemClock()
         self.app: Application | None = None
         self.url = ""
+        self._folder: DataFolder | None = None
+        self._store: SqliteStore | None = None
         self._runtime: ContainerRuntime | None = None
         self._service: ContainerService | None = None
         self._objects: Objects | None = None
@@ -63,7 +69,6 @@ class Platform:
         """
         app = self.app = load_application(self.options.file)
         variables = self._variables()
-        self.options.data.mkdir(parents=True, exist_ok=True)
         try:
             await self._open(app, variables)
         except BaseException:
@@ -72,20 +77,20 @@ class Platform:
 
     async def _open(self, app: Application, variables: Mapping[str, str]) -> None:
         debug = self.options.debug
+        self._folder = DataFolder.open(self.options.data, started_at=self.clock.time())
+        self._store = await SqliteStore.open(self._folder.path, migrations=MIGRATIONS, clock=self.clock)
         self._runtime = ProcessRuntime(self.options.data / "process")
         self._service = ContainerService(
             app=app.name,
             runtime=self._runtime,
             clock=self.clock,
             observer=self.observer,
-            journal=UnrecordedJournal(),
+            records=StoredRecords(self._store, self._store_failed),
             budgets=Budgets(longest_stop_grace=DEV_STOP_GRACE if debug else None),
         )
         found = await self._runtime.open(self._service)
-        for running in found.running:
-            self.observer.notify(Notice("info", f"removing a container that nobody claims (pid {running.pid})"))
-            await self._runtime.kill(running.token)
         self._objects = Objects(app, variables, service=self._service, clock=self.clock, observer=self.observer)
+        await adopt_all(found, service=self._service, objects=self._objects, clock=self.clock, observer=self.observer)
         self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
         self._server = HttpServer(
             self._worker.handle,
@@ -98,6 +103,9 @@ class Platform:
         self._watchdog.start()
         host, port = await self._server.listen(self.options.host, self.options.port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _store_failed(self, error: StoreError) -> None:
+        self.observer.notify(ErrorReported("store", error))
 
     def _variables(self) -> dict[str, str]:
         variables: dict[str, str] = {}
@@ -217,3 +225,7 @@ class Platform:
             await self._objects.shutdown()
         if self._runtime is not None:
             await self._runtime.close(containers)
+        if self._store is not None:
+            await self._store.close()
+        if self._folder is not None:
+            self._folder.close()

@@ -12,10 +12,12 @@ from moorings.clock import ManualClock
 from moorings.containers.container import Container
 from moorings.containers.controller import Controller
 from moorings.containers.options import read_options
-from moorings.containers.service import Budgets, ContainerService, UnrecordedJournal
+from moorings.containers.records import ContainerRecord, PendingExit
+from moorings.containers.service import Budgets, ContainerService
 from moorings.observer import ErrorReported, Recorder, StateChanged
 from moorings.runtimes.base import OnClose
 from moorings.runtimes.fake import FakeMachine, FakeRuntime, Script, ScriptFor
+from moorings.server.adopting import adopt_all
 from moorings.server.objects import Objects
 from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.loader import Application
@@ -23,20 +25,50 @@ from moorings.worker.loader import Application
 T = TypeVar("T")
 
 
-class Harness:
-    """One Container class, its namespace, and everything the tests look at."""
+class MemoryRecords:
+    """Records that outlive a Harness as rows outlive the platform; the stored ones are tested against a real store."""
 
-    def __init__(self, cls: type[Container], script: Script | ScriptFor) -> None:
-        self.clock = ManualClock()
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, bytes], ContainerRecord] = {}
+        self.exits: dict[str, PendingExit] = {}
+
+    def write(self, record: ContainerRecord) -> None:
+        self.rows[record.class_name, record.object_id] = record
+
+    async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
+        return self.rows.get((class_name, object_id))
+
+    async def unfinished(self) -> list[ContainerRecord]:
+        return [record for record in self.rows.values() if record.token is not None]
+
+    def ended(self, exit: PendingExit) -> None:
+        self.exits[exit.token] = exit
+
+    def told(self, token: str) -> None:
+        self.exits.pop(token, None)
+
+    async def untold(self) -> list[PendingExit]:
+        return list(self.exits.values())
+
+
+class Harness:
+    """One Container class, its namespace, and everything the tests look at.
+
+    ``after`` is the Harness that it is restarted from.
+    """
+
+    def __init__(self, cls: type[Container], script: Script | ScriptFor, *, after: Harness | None = None) -> None:
+        self.clock: ManualClock = ManualClock() if after is None else after.clock
         self.recorder = Recorder()
-        self.machine = FakeMachine(self.clock, script)
+        self.records: MemoryRecords = MemoryRecords() if after is None else after.records
+        self.machine: FakeMachine = FakeMachine(self.clock, script) if after is None else after.machine
         self.runtime = FakeRuntime(self.machine)
         self.service = ContainerService(
             app="test",
             runtime=self.runtime,
             clock=self.clock,
             observer=self.recorder,
-            journal=UnrecordedJournal(),
+            records=self.records,
             budgets=Budgets(),
         )
         self.cls = cls
@@ -86,6 +118,20 @@ class Harness:
         """Let everything happen that needs no time to pass."""
         await self.clock.settle(50)
 
+    async def open(self) -> None:
+        found = await self.runtime.open(self.service)
+        await adopt_all(found, service=self.service, objects=self.objects, clock=self.clock, observer=self.recorder)
+
+    async def restarted(self, cls: type[Container] | None = None) -> Harness:
+        """The platform is gone at once, as by kill -9, and a new one has started on the same machine and records."""
+        rows, exits = dict(self.records.rows), dict(self.records.exits)
+        await self.runtime.close(OnClose.KEEP)
+        await self.objects.shutdown()
+        self.records.rows, self.records.exits = rows, exits
+        new = Harness(cls or self.cls, self.machine.script, after=self)
+        await new.open()
+        return new
+
     async def close(self) -> None:
         await self.runtime.close(OnClose.KILL)
         await self.objects.shutdown()
@@ -93,9 +139,9 @@ class Harness:
 
 @asynccontextmanager
 async def harness(cls: type[Container], script: Script | ScriptFor) -> AsyncIterator[Harness]:
-    """A Harness that is closed at the end; no error may have been reported that the test didn't take out."""
+    """A Harness that is closed at the end."""
     built = Harness(cls, script)
-    await built.runtime.open(built.service)
+    await built.open()
     try:
         yield built
     finally:

@@ -1,0 +1,90 @@
+"""After a restart: what is still running is taken over, what ended meanwhile is told, what nobody claims is removed.
+
+Deciding is pure (``plan``): the runtime says what it found, the store what was intended, and each token has one fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from moorings.containers.controller import Controller
+from moorings.containers.incarnation import Incarnation
+from moorings.containers.lifecycle import UP, Move, Status
+from moorings.containers.records import ContainerRecord
+from moorings.runtimes.base import Exit, ExitReason, Found, Running
+
+LOST_CODE = 137
+"""The exit code of a container whose supervisor went away with it: it can only have been killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of each incarnation that the runtime or the store knows."""
+
+    adopt: Sequence[tuple[ContainerRecord, Running]]
+    ended: Sequence[tuple[ContainerRecord, Running | None, Exit]]
+    orphans: Sequence[Running]
+    forget: Sequence[str]
+
+
+def plan(found: Found, records: Sequence[ContainerRecord], classes: Collection[str], now: float) -> Plan:
+    """Who is adopted, whose end is told, and who belongs to nobody."""
+    claims: Mapping[str, ContainerRecord] = {
+        record.token: record for record in records if record.token is not None and record.class_name in classes
+    }
+    running = {one.token: one for one in found.running}
+    ends = {one.token: (one, exit) for one, exit in found.ended}
+    adopt: list[tuple[ContainerRecord, Running]] = []
+    ended: list[tuple[ContainerRecord, Running | None, Exit]] = []
+    for token, record in claims.items():
+        if token in running:
+            adopt.append((record, running[token]))
+        elif token in ends:
+            ended.append((record, *ends[token]))
+        else:
+            ended.append((record, None, Exit(LOST_CODE, ExitReason.PLATFORM, now)))
+    adopted = {record.token for record, _ in adopt}
+    return Plan(
+        adopt=adopt,
+        ended=ended,
+        orphans=[one for token, one in running.items() if token not in adopted],
+        forget=[token for token in ends if token not in claims],
+    )
+
+
+def adopt(controller: Controller, record: ContainerRecord, running: Running) -> None:
+    """Go on with a container that runs: its state, its activity clock and its kill deadline are what they were."""
+    incarnation = _remember(controller, record, running)
+    controller.slots.take()
+    if record.status is Status.STARTING:
+        controller.move(Move.SPAWNED)
+    if controller.status is Status.STOPPING:
+        incarnation.stopping = True
+        controller.ending.resume(incarnation)
+        return
+    if not record.started:
+        controller.run_on_start(incarnation)
+    controller.activity.arm()
+
+
+def tell_end(controller: Controller, record: ContainerRecord, running: Running | None, exit: Exit) -> None:
+    """Record that a container ended while nobody watched, and run its ``on_exit``."""
+    incarnation = _remember(controller, record, running)
+    controller.slots.take()
+    incarnation.stopping = controller.status is Status.STOPPING
+    if record.status is Status.STARTING:
+        controller.move(Move.SPAWNED)
+    controller.exited(incarnation.token, exit)
+
+
+def _remember(controller: Controller, record: ContainerRecord, running: Running | None) -> Incarnation:
+    incarnation = Incarnation(record.token)
+    incarnation.running = running
+    incarnation.started = record.started
+    incarnation.kill_at = record.kill_at
+    incarnation.spawned.set_result(True)
+    if record.status not in UP:
+        incarnation.signals_sent.update({1, 2, 9, 15})
+    controller.restore(record, incarnation)
+    return incarnation

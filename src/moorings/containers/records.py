@@ -1,0 +1,166 @@
+"""What is stored of a container: one row, written with every move, so that a platform that died finds all again.
+
+The row written before a program is spawned is the *intent*: it carries the token that the process will carry. Whatever
+runs without a row that claims its token is nobody's and is removed; whatever a row claims is adopted, or its end is
+told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from moorings.containers.lifecycle import Status
+from moorings.errors import StoreError
+from moorings.runtimes.base import ExitReason
+from moorings.store import Commit, Group, Migration, Store
+
+MIGRATIONS = (
+    Migration(
+        "containers",
+        1,
+        (
+            """CREATE TABLE container (
+                 class_name TEXT NOT NULL,
+                 object_id BLOB NOT NULL,
+                 name TEXT,
+                 status TEXT NOT NULL,
+                 last_change REAL NOT NULL,
+                 exit_code INTEGER,
+                 token TEXT,
+                 active_at REAL NOT NULL,
+                 kill_at REAL,
+                 started INTEGER NOT NULL,
+                 PRIMARY KEY (class_name, object_id)
+               ) WITHOUT ROWID""",
+            "CREATE INDEX container_unfinished ON container (token) WHERE token IS NOT NULL",
+            """CREATE TABLE container_exit (
+                 token TEXT PRIMARY KEY,
+                 class_name TEXT NOT NULL,
+                 object_id BLOB NOT NULL,
+                 name TEXT,
+                 code INTEGER NOT NULL,
+                 reason TEXT NOT NULL,
+                 at REAL NOT NULL
+               ) WITHOUT ROWID""",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """One container as it is stored. Times are in Unix seconds.
+
+    ``token`` is set from the intent until the end; ``started`` says whether ``on_start`` has run; ``kill_at`` is the
+    SIGKILL deadline of a stop whose signal was sent.
+    """
+
+    class_name: str
+    object_id: bytes
+    name: str | None
+    status: Status
+    last_change: float
+    exit_code: int | None
+    token: str | None
+    active_at: float
+    kill_at: float | None
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PendingExit:
+    """An end whose ``on_exit`` has not returned yet: kept until it has, so that the hook runs at least once."""
+
+    token: str
+    class_name: str
+    object_id: bytes
+    name: str | None
+    code: int
+    reason: ExitReason
+    at: float
+
+
+class ContainerRecords(Protocol):
+    """Where records are kept."""
+
+    def write(self, record: ContainerRecord) -> Commit | None:
+        """Store a record, replacing the container's last one. None where it is kept already."""
+
+    async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
+        """A container's record. Raises StoreError."""
+
+    async def unfinished(self) -> list[ContainerRecord]:
+        """The records with a token. Raises StoreError."""
+
+    def ended(self, exit: PendingExit) -> None:
+        """Keep an end until it is told."""
+
+    def told(self, token: str) -> None:
+        """The end of an incarnation was told."""
+
+    async def untold(self) -> list[PendingExit]:
+        """The ends that were not told. Raises StoreError."""
+
+
+_COLUMNS = "class_name, object_id, name, status, last_change, exit_code, token, active_at, kill_at, started"
+_NAMES = _COLUMNS.split(", ")
+_WRITE = f"INSERT OR REPLACE INTO container ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_FIND = f"SELECT {_COLUMNS} FROM container WHERE class_name = ? AND object_id = ?"
+_EXIT_COLUMNS = "token, class_name, object_id, name, code, reason, at"
+_END = f"INSERT OR REPLACE INTO container_exit ({_EXIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_TOLD = "DELETE FROM container_exit WHERE token = ?"
+_UNTOLD = f"SELECT {_EXIT_COLUMNS} FROM container_exit"
+_UNFINISHED = f"SELECT {_COLUMNS} FROM container WHERE token IS NOT NULL"
+
+
+class StoredRecords:
+    """Records as rows of the store. Each write stands alone: one that fails takes no other with it."""
+
+    def __init__(self, store: Store, failed: Callable[[StoreError], None]) -> None:
+        self._store = store
+        self._failed = failed
+
+    def write(self, record: ContainerRecord) -> Commit | None:
+        row = (
+            record.class_name,
+            record.object_id,
+            record.name,
+            str(record.status),
+            record.last_change,
+            record.exit_code,
+            record.token,
+            record.active_at,
+            record.kill_at,
+            int(record.started),
+        )
+        return self._group(f"{record.class_name}/{record.name}").write(_WRITE, row)
+
+    async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
+        rows = await self._store.read(_FIND, (class_name, object_id))
+        return _record(rows[0]) if rows else None
+
+    async def unfinished(self) -> list[ContainerRecord]:
+        return [_record(row) for row in await self._store.read(_UNFINISHED)]
+
+    def ended(self, exit: PendingExit) -> None:
+        row = (exit.token, exit.class_name, exit.object_id, exit.name, exit.code, str(exit.reason), exit.at)
+        self._group(exit.token).write(_END, row)
+
+    def told(self, token: str) -> None:
+        self._group(token).write(_TOLD, (token,))
+
+    async def untold(self) -> list[PendingExit]:
+        names = _EXIT_COLUMNS.split(", ")
+        rows = await self._store.read(_UNTOLD)
+        return [msgspec.convert(dict(zip(names, row, strict=True)), PendingExit) for row in rows]
+
+    def _group(self, label: str) -> Group:
+        return self._store.group(f"container {label}", on_failure=self._failed)
+
+
+def _record(row: tuple[object, ...]) -> ContainerRecord:
+    return msgspec.convert(dict(zip(_NAMES, row, strict=True)), ContainerRecord, strict=False)
