@@ -1,4 +1,4 @@
-"""The same with the headers that a browser sends: a head costs by its fields."""
+"""The same with the headers that a browser sends, no two requests in a row alike: a head costs by its fields."""
 
 from bench.harness.case import Case
 from bench.harness.load import Load, RequestHeaders

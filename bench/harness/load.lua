@@ -12,13 +12,22 @@ local browser = {
   ["Sec-Fetch-Mode"] = "navigate",
   ["Sec-Fetch-Site"] = "same-origin",
   ["Upgrade-Insecure-Requests"] = "1",
-  ["X-Request-ID"] = "0123456789abcdef",
 }
+local variants = 512
 
 function init(args)
   wrk.headers["X-Session-ID"] = args[1]
-  if args[2] == "browser" then
-    for name, value in pairs(browser) do wrk.headers[name] = value end
+  if args[2] ~= "browser" then return end
+  for name, value in pairs(browser) do wrk.headers[name] = value end
+  -- As in life, no two requests in a row are equal: the twelfth field differs.
+  local requests, sent = {}, 0
+  for i = 1, variants do
+    wrk.headers["X-Request-ID"] = string.format("%016x", i * 1566083941)
+    requests[i] = wrk.format()
+  end
+  function request()
+    sent = sent % variants + 1
+    return requests[sent]
   end
 end
 

@@ -18,7 +18,7 @@ class RequestHeaders(StrEnum):
     """What each request carries besides Host and X-Session-ID."""
 
     FEW = "few"
-    BROWSER = "browser"  # twelve of them, as a browser sends them
+    BROWSER = "browser"  # twelve of them, as a browser sends them; one differs from request to request
 
 
 @dataclass(frozen=True, slots=True)
