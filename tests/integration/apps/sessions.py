@@ -1,8 +1,8 @@
 """Named containers of several kinds, chosen by headers, and a diary of their hooks that a client can wait for.
 
 ``X-Class`` and ``X-Name`` say which container gets a request. The worker answers ``/-/...`` itself: ``state`` is the
-container's, ``wait`` waits until its diary has ``event`` for the ``count``-th time, ``asked`` for the ``count``-th
-request.
+container's, ``stop`` stops it, ``wait`` waits until its diary has ``event`` for the ``count``-th time, ``asked`` for
+the ``count``-th request.
 """
 
 import asyncio
@@ -79,6 +79,16 @@ class Gated(Sleepy):
         self.env_vars = {**self.env_vars, "GATE_FILE": str(FOLDER / f"{self.name}.gate")}
 
 
+class Patient(Session):
+    """Its program ends when all of its connections are closed."""
+
+    stop_grace = "3s"
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.env_vars = {**self.env_vars, "WAIT_FOR_CLIENTS": "1"}
+
+
 class Safe(Gated):
     """Pattern 6: the first request starts the container, in a block; the others wait."""
 
@@ -112,6 +122,9 @@ class Default(WorkerEntrypoint):
     async def fetch(self, request: Request) -> Response:
         name = request.headers["X-Name"]
         container = self.env[request.headers.get("X-Class", "SESSION")].get_by_name(name)
+        if request.url.path == "/-/stop":
+            await container.stop()
+            return Response()
         if request.url.path == "/-/state":
             return Response.json(await container.get_state())
         if request.url.path == "/-/wait":

@@ -5,6 +5,7 @@ It listens on PORT and on each PORT_n, and knows of each request which declared 
 Nothing sleeps for a fixed time: where a moment has to last, it lasts until ``/release?name=...`` is asked for.
 
 Environment: STARTS_FILE gets one line ``pid`` per start; GATE_FILE, if given, must exist before the program listens.
+On SIGTERM it ends at once, or, with WAIT_FOR_CLIENTS, when all connections are closed, as threads of gunicorn do.
 Standard library only: it is a program that any user could have put behind the platform.
 """
 
@@ -90,6 +91,8 @@ class Server:
     def __init__(self) -> None:
         self.journal: list[dict[str, Any]] = []
         self.connections = 0
+        self.open = 0
+        self.all_closed = asyncio.Event()
         self.served = 0
         self.holding: dict[str, asyncio.Event] = {}
         self.holders: dict[str, int] = {}
@@ -98,6 +101,8 @@ class Server:
 
     async def connected(self, port: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
+        self.all_closed.clear()
         number = self.connections
         try:
             while await self.exchange(number, port, reader, writer):
@@ -108,6 +113,9 @@ class Server:
             pass
         finally:
             writer.close()
+            self.open -= 1
+            if not self.open:
+                self.all_closed.set()
 
     async def exchange(
         self, number: int, port: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -324,6 +332,10 @@ async def main() -> None:
     print("listening", json.dumps(ports), flush=True)
     await stop.wait()
     print("stopping", flush=True)
+    for listener in listening:
+        listener.close()
+    if "WAIT_FOR_CLIENTS" in os.environ and server.open:
+        await server.all_closed.wait()
     os._exit(0)
 
 
