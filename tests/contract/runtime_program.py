@@ -19,9 +19,8 @@ from typing import Any
 def follow(steps: list[list[Any]]) -> None:
     for kind, *values in steps:
         if kind == "prints":
-            stream = sys.stdout if values[1] == "stdout" else sys.stderr
-            stream.write(values[0] + "\n")
-            stream.flush()
+            # no buffered stream: a signal handler may interrupt a write, and print itself
+            os.write(1 if values[1] == "stdout" else 2, (values[0] + "\n").encode())
         elif kind == "waits":
             time.sleep(values[0])
         elif kind == "listens":

@@ -14,8 +14,8 @@ from moorings.runtimes.process.loop import READ, Loop
 from moorings.runtimes.process.output import Batch, LineSplitter, Log, LogSettings, Pace, Tail
 from moorings.runtimes.process.wire import Ending, Incarnation
 
-_CHUNK = 64 * 1024
-_LAST_CHUNKS = 64  # what full pipes of the largest unprivileged size (1 MiB) hold, four times over
+_CHUNK = 16 * 1024  # of line ends only, it takes 2 MiB on its way to the log
+_LAST_CHUNKS = 128  # what a pipe of the largest unprivileged size (1 MiB) holds, twice over
 
 Shown = Callable[[str, str, list[bytes], int], None]
 """Receives token, stream, lines and how many lines before these were left out."""
@@ -50,7 +50,7 @@ class Pipe:
             self._container.on_pipe_closed()
 
     def read(self) -> bool:
-        """Read once, up to 64 KiB: containers that print take turns. Whether there may be more."""
+        """Read once, up to 16 KiB: containers that print take turns. Whether there may be more."""
         try:
             data = os.read(self.descriptor, _CHUNK)
         except BlockingIOError:

@@ -112,7 +112,7 @@ class LogSettings:
 class Log:
     """The rotated log files of one object: ``current.log``, then ``current.log.1``, ... with the oldest last.
 
-    A file is opened for each write: a write is up to 64 KiB of output, and thousands of quiet containers keep nothing
+    A file is opened for each write: a write is up to 16 KiB of output, and thousands of quiet containers keep nothing
     open.
     """
 
