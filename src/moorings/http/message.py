@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -88,6 +88,12 @@ class Message:
         except msgspec.DecodeError as error:
             raise ValueError(f"the body is not JSON: {error}") from None
 
+    def hold_chunks(self, until: Callable[[], Awaitable[None]]) -> None:
+        """Await ``until()`` before each chunk of a body that is made in Python; bytes from a connection pass freely."""
+        body = self._content()
+        if body is not None and not isinstance(body, (builtins.bytes, BodyStream, OwnedBody)):
+            self._body = _held(body, until)
+
     def _take(self) -> StoredBody:
         """The body, for its one reader. Raises BodyUsed."""
         content = self._content()
@@ -130,6 +136,17 @@ class _Reading:
         if self._iterator is None or isinstance(self._iterator, bytes):
             raise StopAsyncIteration
         return await anext(self._iterator)
+
+
+async def _held(body: AsyncIterator[bytes], until: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in body:
+            await until()
+            yield chunk
+        await until()
+    finally:
+        if isinstance(body, AsyncGenerator):
+            await body.aclose()
 
 
 def stream_of(body: StoredBody) -> BodyStream | None:

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moorings.clock import Clock
-from moorings.errors import DeadlockError, ObjectReset, WorkerError
+from moorings.errors import DeadlockError, ObjectReset, StoreError, WorkerError
 from moorings.http import Request, Response
 from moorings.objects.event import Event, EventKind, current_event
 from moorings.objects.gate import Block, InputGate, gated
@@ -135,6 +135,8 @@ class Activation:
     async def fetch(self, request: Request) -> Response:
         """Deliver a request to the user's ``fetch``. Raises WorkerError where it returns no Response."""
         response = await self.deliver("fetch", lambda instance: instance.fetch(request), counted=True)
+        if isinstance(response, Response):
+            response.hold_chunks(self.written)
         if not isinstance(response, Response):
             raise WorkerError(
                 f"{self.subject.class_name}.fetch returned {type(response).__name__}; it must return a Response"
@@ -157,12 +159,14 @@ class Activation:
             if not self.gate.free:
                 await self.gate.enter(event)
                 instance = self.instantiated()
-            result = invoke(instance)
-            if asyncio.iscoroutine(result):
-                result = await gated(self.gate, event, result)
-            elif isinstance(result, Awaitable):
-                result = await result
-            await self.written()
+            try:
+                result = invoke(instance)
+                if asyncio.iscoroutine(result):
+                    result = await gated(self.gate, event, result)
+                elif isinstance(result, Awaitable):
+                    result = await result
+            finally:
+                await self.written()
         except asyncio.CancelledError:
             if not answer.done():
                 answer.set_exception(ObjectReset(f"{event.label} was cancelled: {self.subject.label} went away"))
@@ -282,7 +286,12 @@ class Activation:
 
     # --- losing memory --------------------------------------------------------------------------------------------
 
-    def reset(self, error: ObjectReset, *, spare: Event | None = None) -> None:
+    def storage_failed(self, error: StoreError) -> None:
+        """A write of the object could not be stored: go back to what is stored, and tell everybody who is under way."""
+        self.report("storage", error)
+        self.reset(error)
+
+    def reset(self, error: ObjectReset | StoreError, *, spare: Event | None = None) -> None:
         """Drop the user's instance: waiting and running events fail with ``error``; hooks and ``spare`` run on."""
         self._generation += 1
         current = asyncio.current_task()

@@ -57,4 +57,11 @@ class Event:
         return False
 
 
+async def caller_written() -> None:
+    """The output gate of whoever is calling: nothing leaves an object before its writes are durable."""
+    event = current_event.get()
+    if event is not None:
+        await event.activation.written()
+
+
 current_event: ContextVar[Event | None] = ContextVar("moorings_current_event", default=None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from moorings.errors import ObjectReset
 from moorings.objects.activation import Activation
 from moorings.objects.identity import ObjectId
+
+if TYPE_CHECKING:
+    from moorings.objects.storage import Storage
 
 T = TypeVar("T")
 
@@ -15,16 +18,33 @@ T = TypeVar("T")
 class DurableObjectState:
     """The ``ctx`` of an object (Cloudflare: DurableObjectState)."""
 
-    __slots__ = ("_activation", "services")
+    __slots__ = ("_activation", "_open_storage", "services")
 
-    def __init__(self, activation: Activation, services: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        activation: Activation,
+        services: dict[str, Any],
+        open_storage: Callable[[Activation], Storage] | None = None,
+    ) -> None:
         self._activation = activation
+        self._open_storage = open_storage
         self.services = services
 
     @property
     def id(self) -> ObjectId:
         """The object's id; ``id.name`` is its name, where it was made from one."""
         return self._activation.id
+
+    @property
+    def storage(self) -> Storage:
+        """The object's durable storage. Raises RuntimeError where the platform runs without a store."""
+        storage: Storage | None = self.services.get("storage")
+        if storage is None:
+            if self._open_storage is None:
+                raise RuntimeError("this platform has no store")
+            storage = self.services["storage"] = self._open_storage(self._activation)
+            self._activation.durable = storage
+        return storage
 
     @property
     def container(self) -> Any:

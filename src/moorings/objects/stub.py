@@ -16,6 +16,7 @@ from yarl import URL
 from moorings.errors import NotCallable
 from moorings.http import Request, Response
 from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
+from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
 from moorings.objects.values import copy_value
 
@@ -78,9 +79,16 @@ class Stub:
         """
         if not isinstance(request, Request) or method is not None or headers is not None or body or json is not None:
             request = _make_request(request, method, headers, body, json)
+        caller = current_event.get()
+        if caller is not None:
+            await caller.activation.written()
+            request.hold_chunks(caller.activation.written)
         activation = self._live()
         if self._namespace.inline_fetch and activation.gate.free:
-            return await activation.instantiated().fetch(request)  # type: ignore[no-any-return]
+            response: Response = await activation.instantiated().fetch(request)
+            if activation.durable is not None:
+                await activation.written()
+            return response
         return await activation.fetch(request)
 
     if TYPE_CHECKING:
@@ -132,6 +140,8 @@ def stub_type(cls: type[DurableObject]) -> type[Stub]:
 
 def _inline_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
+        if current_event.get() is not None:
+            await caller_written()
         activation = self._live()
         if activation.gate.free:
             result = method(activation.instantiated(), *args, **kwargs)
@@ -149,6 +159,8 @@ def _rpc_call(label: str, name: str, method: Callable[..., Any]) -> Callable[...
         bound = signature.bind(None, *args, **kwargs)  # a wrong call fails here, with Python's own message
         sent = [hand_over(value, f"argument {_parameter(bound, i + 1)!r} of {label}") for i, value in enumerate(args)]
         named = {key: hand_over(value, f"argument {key!r} of {label}") for key, value in kwargs.items()}
+        if current_event.get() is not None:
+            await caller_written()
         result = await self._live().deliver(label, lambda instance: getattr(instance, name)(*sent, **named))
         return hand_over(result, f"the result of {label}")
 
