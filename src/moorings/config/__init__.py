@@ -1,1 +1,1 @@
-"""What is configured outside the code: durations, environment files."""
+"""What is configured outside the code: the configuration file, durations, environment files."""
