@@ -1,18 +1,20 @@
-"""What a Container class declares, checked once when it is loaded.
+"""What a Container class declares, and what the configuration file adds to it, checked once when it is loaded.
 
-All mistakes of a class are reported at once, each with the attribute's name and what was expected.
+All mistakes of a class are reported at once, each with the attribute's name and what was expected. Where the file and
+the class both say something, the file wins.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from moorings.config.durations import seconds
+from moorings.config.parsing import shown
 from moorings.errors import ConfigError
 
 HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -68,21 +70,62 @@ class ContainerOptions:
         return self.required_ports[0] if self.required_ports else None
 
 
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Attributes that the configuration file gives a class: they win over the class's own, tables name by name.
+
+    ``path`` is where they stand in the file (``containers[0]``). ``read_options`` adds to ``mistakes`` what is wrong
+    with them, and to ``warnings`` what the class says otherwise.
+    """
+
+    path: str
+    values: Mapping[str, Any]
+    mistakes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
 class _Reader:
     """Reads attributes of one class and gathers what is wrong with them."""
 
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: type, overrides: Overrides | None) -> None:
         self.cls = cls
+        self.overrides = overrides
         self.mistakes: list[str] = []
 
     def read(self, name: str, expected: str, parse: Callable[[Any], Any]) -> Any:
         value = getattr(self.cls, name)
+        own = None
         try:
-            return parse(value)
+            own = parse(value)
         except (TypeError, ValueError) as error:
-            detail = f" ({error})" if str(error) else ""
-            self.mistakes.append(f"{self.cls.__name__}.{name} = {value!r:.80}: expected {expected}{detail}")
-            return None
+            label = f"{self.cls.__name__}.{name}"
+            self.mistakes.append(f"{label} = {value!r:.80}: expected {expected}{_detail(error)}")
+        if self.overrides is None or name not in self.overrides.values:
+            return own
+        return self._override(self.overrides, name, own, expected, parse)
+
+    def _override(self, overrides: Overrides, name: str, own: Any, expected: str, parse: Callable[[Any], Any]) -> Any:
+        value = overrides.values[name]
+        label = f"{overrides.path}.{name}"
+        try:
+            given = parse(value)
+        except (TypeError, ValueError) as error:
+            overrides.mistakes.append(f"{label}: expected {expected}{_detail(error)}, got {shown(value)}")
+            return own
+        if isinstance(value, Mapping):
+            before = dict(own or ())
+            differs = any(before.get(key, item) != item for key, item in given)
+            given = tuple(sorted({**before, **dict(given)}.items()))
+        else:
+            declaring = [cls for cls in self.cls.__mro__ if name in vars(cls)]
+            differs = len(declaring) > 1 and own != given
+        if differs:
+            overrides.warnings.append(f"{label} overrides {self.cls.__name__}.{name} ({getattr(self.cls, name)!r:.80})")
+        return given
+
+
+def _detail(error: Exception) -> str:
+    return f" ({error})" if str(error) else ""
 
 
 def _port(value: Any) -> int:
@@ -149,9 +192,13 @@ def _optional_text(value: Any) -> str | None:
     return value or None
 
 
-def read_options(cls: type, base: Path) -> ContainerOptions:
-    """The options of a Container class whose worker file lies in ``base``. Raises ConfigError naming every mistake."""
-    reader = _Reader(cls)
+def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> ContainerOptions:
+    """The options of a Container class whose worker file lies in ``base``.
+
+    Raises ConfigError naming every mistake of the class; those of ``overrides`` are added to its own ``mistakes``, and
+    the values they are in are left out.
+    """
+    reader = _Reader(cls, overrides)
     duration = 'seconds, a timedelta, or a text such as "30s", "5m", "1h"'
     default_port = reader.read("default_port", "a port from 1 to 65535, or None", _optional_port)
     required = reader.read("required_ports", "a list of ports from 1 to 65535", _ports) or ()
