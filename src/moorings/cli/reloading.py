@@ -105,6 +105,13 @@ def snapshot(places: Iterable[Path], extra: Iterable[Path]) -> Snapshot:
     return found
 
 
+def rebased(old: Snapshot, fresh: Snapshot, extra: Iterable[Path]) -> Snapshot:
+    """``old`` with the files of ``extra`` that it doesn't have, because nothing named them then; and without others."""
+    named = {path for path in extra if path.suffix != ".py"}
+    kept = {path: look for path, look in old.items() if path.suffix == ".py" or path in named}
+    return kept | {path: fresh[path] for path in named & fresh.keys() - old.keys()}
+
+
 def plan(before: Snapshot, now: Snapshot, app: Application, *, time: float) -> Plan:
     """What the difference between two snapshots, the later of them taken at ``time`` (Unix seconds), asks for."""
     programs: dict[str, Path] = {}
@@ -145,13 +152,18 @@ class Reloader:
         self._reporter = reporter
         self._file = platform.options.file.resolve()
         self._data = platform.options.data
+        self._before: Snapshot = {}
         self._variables = [self._file.parent / ".dev.vars"]
         if platform.options.env_file is not None:
             self._variables.append(platform.options.env_file.resolve())
 
+    def before_start(self) -> None:
+        """Remember what the files are like. Call it before they are loaded: what is saved meanwhile is a change."""
+        self._before = self._look()
+
     async def work(self) -> None:
         """Watch until cancelled. Ends early, with a warning, where the system can't watch files."""
-        now = await asyncio.to_thread(self._look)
+        now = rebased(self._before, await asyncio.to_thread(self._look), self._extra())
         while True:
             try:
                 now = await self._watch(now)
@@ -174,10 +186,12 @@ class Reloader:
             yield_on_timeout=True,
         )
         async with contextlib.aclosing(changes):
-            async for _ in changes:
+            while True:
                 before, now = now, await asyncio.to_thread(self._look)
                 if now != before:
                     await self._bring_up_to_date(before, now)
+                    now = rebased(now, await asyncio.to_thread(self._look), self._extra())
+                await anext(changes)
                 if await asyncio.to_thread(self._places) != places:
                     break
         return now

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import uvloop
 
@@ -23,6 +23,12 @@ from moorings.errors import ConfigError, MooringsError
 from moorings.observer import Observers
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.platform import Platform
+
+if TYPE_CHECKING:
+    from moorings.cli.reloading import Reloader
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(options: PlatformOptions) -> int:
@@ -69,22 +75,37 @@ class _Run:
     async def until_stopped(self) -> None:
         """Start, serve until a signal comes, stop. Raises what ``Platform.start`` raises."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
+        try:
+            await self._serve()
+        finally:
+            for (
+                number
+            ) in _SIGNALS:  # all is done: one that comes while the interpreter ends must not spoil the exit code
+                signal.signal(number, signal.SIG_IGN)
+
+    async def _serve(self) -> None:
+        reloader = self._reloader() if self._options.mode is Mode.DEV else None
         if not await self._unless_stopped(self._platform.start()):
             self._reporter.stopped(0)
             return
         assert self._platform.app is not None
         self._reporter.listening(self._platform.url, self._platform.app, self._platform.bindings)
         try:
-            if self._options.mode is Mode.DEV:
-                from moorings.cli.reloading import Reloader
-
-                await self._unless_stopped(Reloader(self._platform, self._reporter).work())
+            if reloader is not None:
+                await self._unless_stopped(reloader.work())
             await self._stop.wait()
         finally:
             await self._platform.stop()
         self._reporter.stopped(len(self._census))
+
+    def _reloader(self) -> Reloader:
+        from moorings.cli.reloading import Reloader
+
+        reloader = Reloader(self._platform, self._reporter)
+        reloader.before_start()
+        return reloader
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do ``work`` to its end, unless a signal comes before. Returns whether it came to its end."""

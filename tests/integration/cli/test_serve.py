@@ -1,0 +1,78 @@
+"""``moorings serve``: its log, and what clients are not told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.platform import Platform
+from tests.support.raw import get
+
+WORKER = """
+import sys
+from moorings import Container, WorkerEntrypoint
+
+
+class Box(Container):
+    entrypoint = [sys.executable, "-c", "print('no configuration'); raise SystemExit(7)"]
+    default_port = 3000
+
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        if request.url.path == "/fail":
+            raise KeyError("a secret")
+        return await self.env.BOX.get_by_name("alice").fetch(request)
+"""
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    """A worker that fails in two ways."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    with Platform(tmp_path / "worker.py", tmp_path / "platform") as served:
+        yield served
+
+
+def log(platform: Platform) -> list[dict[str, Any]]:
+    """Every line of the log."""
+    return [json.loads(line) for line in platform.output.splitlines()]
+
+
+async def test_the_log_is_json_and_says_where_it_listens(platform: Platform) -> None:
+    [line] = [line for line in log(platform) if line["message"] == "listening"]
+    assert line["url"] == f"http://127.0.0.1:{platform.address[1]}"
+    assert line["bindings"] == {"BOX": "Box"}
+    assert line["level"] == "info"
+    assert line["time"].endswith("Z")
+
+
+async def test_clients_are_told_a_code_and_nothing_else(platform: Platform) -> None:
+    failed = await get(platform.address, "/fail")
+    broken = await get(platform.address, "/")
+    assert (failed.status, failed.json()["code"]) == (500, "worker_error")
+    assert (broken.status, broken.json()["code"]) == (500, "container_failed_to_start")
+    for answer in (failed, broken):
+        assert answer.header("Content-Type") == "application/problem+json"
+        assert set(answer.json()) == {"type", "title", "status", "detail", "code"}
+        assert "secret" not in answer.text()
+        assert "no configuration" not in answer.text()
+
+
+async def test_the_log_has_what_clients_are_not_told(platform: Platform) -> None:
+    await get(platform.address, "/fail")
+    await get(platform.address, "/")
+    await asyncio.to_thread(platform.wait_for_output, r'"message":"GET /: .*container_failed_to_start')
+    lines = log(platform)
+    [failed] = [line for line in lines if line["message"].startswith("GET /fail")]
+    assert "a secret" in failed["traceback"]
+    assert failed["code"] == "worker_error"
+    [printed] = [line for line in lines if line["message"] == "container output"]
+    assert (printed["container"], printed["line"]) == ("Box/alice", "no configuration")
+    [ended] = [line for line in lines if line.get("state") == "stopped_with_code"]
+    assert (ended["level"], ended["exit_code"]) == ("warning", 7)
