@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 import pytest
 
 from moorings.runtimes.base import Address
-from moorings.runtimes.process import ProcessRuntime, ports
+from moorings.runtimes.process import ProcessRuntime, listeners, ports
 from tests.contract.runtime_labs import Events, ProcessLab
 from tests.unit.runtimes.support import python
 
@@ -121,3 +122,25 @@ async def test_ports_are_free_again_when_their_container_has_ended(
     await events.exit_of(one.token)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", running.addresses[3000].port)
+
+
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"), (socket.AF_INET6, "::1")],
+)
+async def test_netlink_and_the_tables_of_proc_agree(family: socket.AddressFamily, host: str) -> None:
+    with socket.socket(family) as listening:
+        listening.bind((host, 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        table = "/proc/net/tcp" if family == socket.AF_INET else "/proc/net/tcp6"
+        expected = [(socket.inet_pton(family, host), os.fstat(listening.fileno()).st_ino)]
+        assert list(listeners._read_table(table, port)) == expected
+        try:
+            asked = list(listeners._ask_kernel(family, port))
+        except OSError:
+            pytest.skip("no sock_diag here")
+        assert asked == expected
+        mine = {f"socket:[{expected[0][1]}]"}
+        assert listeners.listeners(port) == (set() if host == "::1" else mine)
+    assert listeners.listeners(port) == set()

@@ -1,4 +1,4 @@
-"""Host ports for containers: which to give out, and whose listener answers on one.
+"""Host ports for containers.
 
 Ports come from outside the kernel's ephemeral range, where an outgoing connection could take one between its choice
 and the program's bind. They are given out in turn from a random start, so that a port that was just given back rests
@@ -85,63 +85,3 @@ def _family() -> socket.AddressFamily:
     except OSError:
         return socket.AF_INET
     return socket.AF_INET6
-
-
-# --- whose listener ---------------------------------------------------------------------------------------------------
-
-# Local addresses as /proc/net/tcp{,6} writes them, on little- and on big-endian machines, in the order in which the
-# kernel prefers their listeners for a connection to 127.0.0.1.
-_TIERS = (
-    frozenset({b"0100007F", b"7F000001", b"0000000000000000FFFF00000100007F", b"00000000000000000000FFFF7F000001"}),
-    frozenset({b"00000000"}),
-    frozenset({b"0" * 32}),
-)
-_LISTEN = b"0A"
-
-
-def listeners(port: int) -> set[str]:
-    """The sockets (as ``socket:[inode]``) that would accept a connection to 127.0.0.1:port; empty where nobody
-    listens.
-    """
-    wanted = f":{port:04X}".encode()
-    found: tuple[set[str], ...] = (set(), set(), set())
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for address, inode in _listening(table):
-            if address.endswith(wanted):
-                for tier, addresses in zip(found, _TIERS, strict=True):
-                    if address[:-5] in addresses:
-                        tier.add(f"socket:[{inode.decode()}]")
-    return next((tier for tier in found if tier), set())
-
-
-def _listening(table: str) -> Iterable[tuple[bytes, bytes]]:
-    """Local address and inode of the listening sockets: the kernel lists them before all others (tcp_seq_next)."""
-    try:
-        file = open(table, "rb")  # noqa: SIM115 - closed by the with statement below; only the opening may fail
-    except OSError:
-        return
-    with file:
-        file.readline()
-        for line in file:
-            fields = line.split(None, 10)
-            if len(fields) < 10 or fields[3] != _LISTEN:
-                return
-            yield fields[1], fields[9]
-
-
-def holds(pid: int, sockets: set[str]) -> bool | None:
-    """Whether a process has one of these sockets open; None where that may not be seen."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        descriptors = os.listdir(folder)
-    except PermissionError:
-        return None
-    except OSError:
-        return False
-    for descriptor in descriptors:
-        try:
-            if os.readlink(f"{folder}/{descriptor}") in sockets:
-                return True
-        except OSError:
-            continue
-    return False

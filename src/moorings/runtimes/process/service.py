@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from moorings.runtimes.process import ports, proc, spawn, wire
+from moorings.runtimes.process import listeners, ports, proc, spawn, wire
 from moorings.runtimes.process.connection import Connection
 from moorings.runtimes.process.container import Container
 from moorings.runtimes.process.leftovers import kill_leftovers
@@ -233,12 +233,12 @@ class Service:
             return wire.Truth(False)
         if not os.path.exists("/proc/net/tcp"):
             return wire.Truth(True)
-        sockets = ports.listeners(host_port)
+        sockets = listeners.listeners(host_port)
         if not sockets:
             return wire.Truth(False)
-        if ports.holds(container.incarnation.pid, sockets):
+        if listeners.holds(container.incarnation.pid, sockets):
             return wire.Truth(True)
-        seen = [ports.holds(pid, sockets) for pid in self._reaper.processes(container)]
+        seen = [listeners.holds(pid, sockets) for pid in self._reaper.processes(container)]
         return wire.Truth(True in seen or None in seen)
 
     def _tail(self, request: wire.Tail, number: int) -> wire.Answer:
