@@ -11,18 +11,12 @@ from tests.integration.sessions import Named, run_sessions
 from tests.support.platform import Platform
 from tests.support.raw import Connection, request
 
-idle_connections_stay_open = pytest.mark.xfail(
-    strict=True, reason="a container that stops keeps its idle pooled connections until it has exited"
-)
-
-
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with run_sessions(tmp_path_factory.mktemp("stops")) as platform:
         yield platform
 
 
-@idle_connections_stay_open
 async def test_a_program_that_waits_for_its_connections_is_not_held_up_by_idle_ones(platform: Platform) -> None:
     container = Named(platform, "PATIENT")
     await asyncio.gather(*(container.pid() for _ in range(10)))
@@ -30,7 +24,6 @@ async def test_a_program_that_waits_for_its_connections_is_not_held_up_by_idle_o
     assert await container.until("exit") == [["start"], ["stop"], ["exit", 0, "exit"]]
 
 
-@idle_connections_stay_open
 async def test_a_request_in_flight_when_its_container_is_stopped_gets_its_answer(platform: Platform) -> None:
     container = Named(platform, "PATIENT")
     port = int((await container.get("/env")).json()["PORT"])

@@ -103,7 +103,7 @@ class Controller:
         """
         while True:
             incarnation = self.incarnation
-            if self.status in UP and incarnation is not None:
+            if incarnation is not None and (self.status in UP or self._stops_in_hook()):
                 return incarnation
             if self._starting is None:
                 if self.status is Status.STOPPING and incarnation is not None:
@@ -111,6 +111,14 @@ class Controller:
                     continue
                 self._starting = self.tasks.spawn("start", self._start(), shared=True)
             return await asyncio.shield(self._starting)
+
+    def _in_hook(self) -> bool:
+        event = current_event.get()
+        return event is not None and event.kind is EventKind.HOOK and event.activation is self.activation
+
+    def _stops_in_hook(self) -> bool:
+        """Whether ``on_stop`` asks: it may still use the container that is about to get its signal."""
+        return self.status is Status.STOPPING and self._in_hook()
 
     async def _until_ended(self, incarnation: Incarnation) -> None:
         budget = self.service.budgets.instance
@@ -240,13 +248,12 @@ class Controller:
         for port in awaited:
             if port not in incarnation.open_ports:
                 await asyncio.shield(incarnation.probes[port])
-        event = current_event.get()
-        in_hook = event is not None and event.kind is EventKind.HOOK and event.activation is self.activation
+        in_hook = self._in_hook()
         if not in_hook and incarnation.on_start is not None and not incarnation.on_start.done():
             await first_of(self.service.clock, [incarnation.on_start, incarnation.exited])
         if not in_hook and incarnation.on_start is not None and incarnation.on_start.done():
             incarnation.on_start.result()
-        if self.incarnation is not incarnation or self.status not in UP:
+        if self.incarnation is not incarnation or (self.status not in UP and not in_hook):
             raise await why_gone(self, incarnation)
         if self.status is Status.RUNNING and incarnation.open_ports.issuperset(self.options.awaited_ports):
             self.move(Move.READY)

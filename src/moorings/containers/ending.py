@@ -54,6 +54,7 @@ class Ending:
             if await asyncio.shield(incarnation.spawned) and not incarnation.exited.done():
                 hook = controller.announce("on_stop", lambda instance: instance.on_stop())
                 await first_of(controller.service.clock, [hook, incarnation.exited], controller.service.budgets.on_stop)
+                incarnation.close_connections()
                 incarnation.signals_sent.add(signum)
                 await controller.service.runtime.signal(incarnation.token, signum)
                 self._set_deadline(incarnation)

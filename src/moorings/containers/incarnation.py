@@ -52,6 +52,11 @@ class Incarnation:
         self.kill_at: float | None = None
         """When SIGKILL follows the signal that was sent, in Unix seconds."""
 
+    def close_connections(self) -> None:
+        """Close the idle connections into the container, so that it can end; exchanges under way go on."""
+        for pool in self.pools.values():
+            pool.close()
+
     def abort_connections(self) -> None:
         """Break every connection into the container: it is gone."""
         for pool in self.pools.values():

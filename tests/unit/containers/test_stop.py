@@ -98,6 +98,23 @@ async def test_on_stop_has_5_seconds_before_the_signal_follows() -> None:
         assert [signum for _, signum in h.machine.signals] == [signal.SIGTERM]
 
 
+async def test_on_stop_may_still_use_the_container() -> None:
+    class Saving(Backend):
+        async def on_stop(self) -> None:
+            response = await self.container_fetch("/save")
+            self.log.append(await response.text())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nsaved")
+
+    async with harness(Saving, Script([Listens(3000, serve)])) as h:
+        await started(h)
+        await h.run(h.stub().stop())
+        await h.settle()
+        assert h.instance().log == ["saved", "on_exit 143 signal"]
+
+
 async def test_an_on_stop_that_raises_does_not_stop_the_stop() -> None:
     class Broken(Backend):
         def on_stop(self) -> None:
