@@ -449,7 +449,9 @@ class Controller:
         self.announce("on_error", lambda instance: instance.on_error(error))
 
     async def shutdown(self) -> None:
-        """End the controller's own tasks. The container itself is left as it is."""
+        """End the controller's own tasks, and store the activity clock. The container itself is left as it is."""
+        if self.status in UP:
+            self.record()
         self.activity.disarm()
         self.ending.disarm()
         await self.tasks.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from moorings.objects.values import register_record
 from moorings.runtimes.base import Exit, ExitReason
 
 
@@ -95,6 +96,9 @@ class State:
     status: str
     last_change: float
     exit_code: int | None = None
+
+
+register_record(State)
 
 
 def diagram() -> str:
