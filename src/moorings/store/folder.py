@@ -102,3 +102,12 @@ def _holder(lock: int) -> str:
         return f"process {holder['pid']} ({holder['command']})"
     except (ValueError, KeyError, TypeError):
         return "another process, which has not signed its lock"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the entries of a folder durable. Blocks; raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Final
 
 _FIRST: Final = 0.001
@@ -20,7 +21,7 @@ _LONGEST_COMMIT: Final = 0.0001
 
 
 class Loan:
-    """Between a loop, which calls ``begin`` and ``end``, and a thread, which calls ``waiting`` and ``returned``."""
+    """Between a loop, which calls ``begin`` and ``end``, and threads, which call ``waiting`` and ``returned``."""
 
     __slots__ = ("_delay", "_in_database", "_loop", "_returned", "_timer")
 
@@ -32,10 +33,13 @@ class Loan:
         self._delay = _FIRST
         self._in_database = False
 
-    def begin(self) -> None:
-        """The thread has work now: lend it the lock in a while, and again, unless ``end`` comes first."""
+    def begin(self, *, waiting: bool = False) -> None:
+        """The thread has work now: lend it the lock in a while, and again, unless ``end`` comes first.
+
+        ``waiting`` where all of the work is waiting for the disk.
+        """
         self._delay = _FIRST
-        self._in_database = False
+        self._in_database = waiting
         self._timer = self._loop.call_later(_FIRST, self._lend)
 
     def end(self) -> None:
@@ -57,5 +61,5 @@ class Loan:
 
     def returned(self) -> None:
         """The thread needs the lock no longer."""
-        if self._returned.locked():
+        with suppress(RuntimeError):  # another thread has just returned it
             self._returned.release()

@@ -19,6 +19,7 @@ from moorings.clock import Clock
 from moorings.errors import StoreError
 from moorings.store import migrations as schema
 from moorings.store.base import Args, Group, Migration, Row
+from moorings.store.folder import sync_folder
 from moorings.store.journal import Journal
 from moorings.store.sqlite_errors import FOREIGN_ERRORS, damaged, is_damage, translate
 from moorings.store.sqlite_writer import SqliteWriter
@@ -141,7 +142,7 @@ def _open_database(
         connection.execute(f"PRAGMA journal_size_limit={_LOG_LIMIT}")
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         _migrate(connection, path, migrations, now)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
         connection.close()
         raise translate(error, path) from error
@@ -183,11 +184,3 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[Migra
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
