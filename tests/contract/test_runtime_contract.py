@@ -147,7 +147,8 @@ async def test_a_cancelled_start_leaves_nothing(
     starting = asyncio.ensure_future(runtime.start(lab.spec(Prints("alive"))))
     for _ in range(turns):
         await asyncio.sleep(0)
-    starting.cancel()
+    if not starting.cancel():
+        return  # it was faster
     with pytest.raises(asyncio.CancelledError):
         await starting
     await runtime.close(OnClose.KEEP)

@@ -87,7 +87,10 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What ``open`` found: incarnations still running, and those that ended while nobody was connected."""
+    """What ``open`` found: incarnations still running, and those that ended and were not forgotten.
+
+    Among the latter are those that ended while nobody was connected.
+    """
 
     running: Sequence[Running] = ()
     ended: Sequence[tuple[Running, Exit]] = ()
@@ -99,14 +102,22 @@ class RuntimeEvents(Protocol):
     def exited(self, token: str, exit: Exit) -> None:
         """Exactly once for each incarnation that ``start`` returned and for each that ``open`` found running.
 
-        All output the incarnation wrote has been delivered (and is in ``tail``) before.
+        Never before that call has returned, and not after ``close``: an end that comes later is found by the next
+        ``open``. All output the incarnation wrote has been delivered (and is in ``tail``) before.
         """
 
     def output(self, token: str, stream: Stream, line: str) -> None:
-        """A line the container printed, without its line end. Lines past 16 KiB come in pieces."""
+        """A line the container printed, without its line end. Lines past 16 KiB come in pieces.
+
+        Output is shown as far as the platform can follow: where a container prints faster, lines are left out, and one
+        line in brackets says how many. Bytes that are not UTF-8 are replaced.
+        """
 
     def unavailable(self, reason: str) -> None:
-        """The runtime lost its supervisor or engine; incarnations that died with it are reported as exits."""
+        """The runtime lost its supervisor or engine; incarnations that died with it are reported as exits after this.
+
+        The next ``start`` tries to reach or to start another.
+        """
 
 
 class ContainerRuntime(Protocol):
@@ -122,7 +133,10 @@ class ContainerRuntime(Protocol):
         """Connect, and report what is there. Raises RuntimeUnavailable."""
 
     async def close(self, containers: OnClose) -> None:
-        """Disconnect; idempotent. With KILL, nothing of any container is left when this returns."""
+        """Disconnect; idempotent. With KILL, nothing of any container is left when this returns but its logs.
+
+        The exits of those that ran are reported before it returns, and nothing of them is found by the next ``open``.
+        """
 
     async def start(self, spec: StartSpec) -> Running:
         """Return once the program exists (its ports need not accept yet).

@@ -36,6 +36,32 @@ async def test_a_last_line_without_an_end_is_a_line(lab: ProcessLab, runtime: Pr
     assert events.lines(spec.token) == ["one", "two"]
 
 
+async def test_an_exit_does_not_wait_for_a_pipe_that_a_stranger_holds(
+    lab: ProcessLab, runtime: ProcessRuntime, events: Events
+) -> None:
+    address = lab.folder / "take-it"
+    code = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as giver:
+    giver.connect(sys.argv[1])
+    socket.send_fds(giver, [b"here"], [1])
+print("mine too")
+"""
+    with socket.socket(socket.AF_UNIX) as taker:
+        taker.bind(str(address))
+        taker.listen()
+        spec = python(lab, code, str(address))
+        await runtime.start(spec)
+        connection, _ = await asyncio.to_thread(taker.accept)
+        with connection:
+            _, [pipe], _, _ = await asyncio.to_thread(socket.recv_fds, connection, 10, 1)
+        try:
+            assert (await events.exit_of(spec.token)).code == 0
+            assert events.lines(spec.token) == ["mine too"]
+        finally:
+            os.close(pipe)
+
+
 async def test_bytes_that_are_no_utf8_are_replaced(lab: ProcessLab, runtime: ProcessRuntime, events: Events) -> None:
     spec = python(lab, r"import os; os.write(1, b'a\xff\xfeb\x00c\n')")
     await runtime.start(spec)

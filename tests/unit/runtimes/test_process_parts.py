@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorings.runtimes.process import wire
@@ -26,6 +26,7 @@ from moorings.runtimes.process.paths import Layout, is_plain, object_folder, soc
 _ID, _OTHER = "a" * 64, "b" * 64
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=300), st.text(min_size=1, max_size=300))
 def test_folders_of_two_names_differ_and_are_one_safe_component(one: str, other: str) -> None:
     folders = {object_folder(_ID, one), object_folder(_OTHER, other)}
@@ -51,6 +52,7 @@ def test_a_socket_address_fits_however_long_its_path() -> None:
     assert socket_address(long, 7) == "/proc/self/fd/7/socket"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 20))
 def test_frames_are_cut_wherever_the_stream_was_cut(tokens: list[bytes], size: int) -> None:
     messages = [wire.ToPlatform(number, wire.Lines([token])) for number, token in enumerate(tokens)]
@@ -65,6 +67,7 @@ def test_a_frame_of_impossible_length_is_an_error() -> None:
         list(wire.Frames().feed(b"\xff\xff\xff\xff"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 7))
 def test_lines_are_cut_wherever_the_reads_were(parts: list[bytes], size: int) -> None:
     stream = b"\n".join(parts)
@@ -99,6 +102,7 @@ def test_a_line_of_no_characters_at_all_is_cut_all_the_same() -> None:
     assert b"".join(piece for batch in batches for piece in batch.lines) == b"\x80" * 100_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.binary(max_size=3000), max_size=100), max_size=20))
 def test_a_tail_is_bounded_and_has_the_last_lines(batches: list[list[bytes]]) -> None:
     tail = Tail()
@@ -112,6 +116,7 @@ def test_a_tail_is_bounded_and_has_the_last_lines(batches: list[list[bytes]]) ->
     assert tail.last(3) == kept[-3:]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 300), min_size=1, max_size=20), max_size=30),
     st.integers(100, 2000),

@@ -97,6 +97,24 @@ async def test_containers_outlive_a_platform_that_is_killed_and_no_line_is_lost(
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+async def test_every_exit_is_either_found_or_reported_whenever_it_falls_into_an_open(lab: ProcessLab) -> None:
+    for _ in range(5):
+        runtime, _, _ = await reopened(lab)
+        specs = [lab.command("sleep", f"0.0{number}") for number in range(10)]
+        for spec in specs:
+            await runtime.start(spec)
+        await runtime.close(OnClose.KEEP)
+        again, events, found = await reopened(lab)
+        ended = {running.token for running, _ in found.ended}
+        for running in found.running:
+            await events.exit_of(running.token)
+            assert running.token not in ended
+        assert ended | {running.token for running in found.running} >= {spec.token for spec in specs}
+        for spec in specs:
+            await again.forget(spec.token)
+        await again.close(OnClose.KEEP)
+
+
 async def test_what_ended_after_the_platform_was_killed_keeps_its_exit_although_the_supervisor_left(
     lab: ProcessLab,
 ) -> None:

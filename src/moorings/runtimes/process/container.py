@@ -88,6 +88,7 @@ class Container:
         "has_ended",
         "incarnation",
         "is_discarded",
+        "killed_as",
         "left_at",
         "log",
         "on_finished",
@@ -95,7 +96,6 @@ class Container:
         "pace",
         "pipes",
         "tail",
-        "was_killed",
     )
 
     def __init__(self, incarnation: Incarnation, folder: str, settings: LogSettings, *, shown: Shown) -> None:
@@ -104,7 +104,7 @@ class Container:
         self.tail = Tail()
         self.pace = Pace()
         self.pipes: tuple[Pipe, ...] = ()
-        self.was_killed = False
+        self.killed_as = ""  # the reason of its end, once it was killed by us
         self.is_discarded = False
         self.has_ended = False  # all is read and recorded
         self.ending: Ending | None = None  # known when its main process has ended

@@ -60,12 +60,12 @@ class Reaper:
         if container.incarnation.pid in self.mains:
             _signal_group(container.incarnation.pid, signum)
 
-    def kill(self, container: Container) -> None:
+    def kill(self, container: Container, reason: str = "destroyed") -> None:
         """SIGKILL the main process's group and its descendants; strays follow when it has ended."""
         pid = container.incarnation.pid
         if pid not in self.mains:
             return
-        container.was_killed = True
+        container.killed_as = reason
         self._remember(container, pid)
         _signal_group(pid, signal.SIGKILL)
         for descendant, (ticks, owner) in list(self._lineage.items()):
@@ -158,8 +158,8 @@ class Reaper:
                 # since we last looked, is taken for one. A kill -9 from outside right after another program's OOM
                 # kill is mistaken for it.
                 kills = proc.oom_kills()
-                if container.was_killed:
-                    reason = "destroyed"
+                if container.killed_as:
+                    reason = container.killed_as
                 elif kills > self._oom_kills:
                     reason = "oom"
                 self._oom_kills = kills

@@ -34,6 +34,7 @@ from moorings.runtimes.process.leftovers import kill_leftovers
 from moorings.runtimes.process.paths import Layout
 
 _HOST = "127.0.0.1"
+_STUCK = 5.0  # seconds that a cancelled start waits for its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class ProcessRuntime:
         self._supervisor = (0, 0)  # pid and start ticks
         self._running: dict[str, wire.Incarnation] = {}
         self._starting: dict[str, list[wire.Answer]] = {}  # events that came before their start returned
+        self._opening: list[wire.Answer] | None = None  # events that came before open returned
         self._reaching = asyncio.Lock()
         self._cleaning: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -86,10 +88,12 @@ class ProcessRuntime:
     async def open(self, events: RuntimeEvents) -> Found:
         self._events = events
         self._is_closed = False
+        self._opening = []
         async with self._reaching:
             welcome = await self._reach()
         for incarnation in welcome.running:
             self._running[incarnation.token] = incarnation
+        asyncio.get_running_loop().call_soon(self._opened)
         return Found(
             running=[_running(incarnation) for incarnation in welcome.running],
             ended=[(_running(ended.incarnation), _exit(ended.ending)) for ended in welcome.ended],
@@ -184,7 +188,7 @@ class ProcessRuntime:
     def _received(self, event: wire.Answer) -> None:
         if not isinstance(event, wire.Exited | wire.Output):
             return
-        held = self._starting.get(event.token)
+        held = self._starting.get(event.token) if self._opening is None else self._opening
         if held is not None:
             held.append(event)
         else:
@@ -206,6 +210,11 @@ class ProcessRuntime:
         elif isinstance(event, wire.Exited) and self._running.pop(event.token, None) is not None:
             self._events.exited(event.token, _exit(event.ending))
 
+    def _opened(self) -> None:
+        held, self._opening = self._opening, None
+        for event in held or ():
+            self._received(event)
+
     def _release(self, token: str) -> None:
         for event in self._starting.pop(token, ()):
             self._deliver(event)
@@ -213,6 +222,8 @@ class ProcessRuntime:
     # --- containers ---------------------------------------------------------------------------------------------------
 
     async def start(self, spec: StartSpec) -> Running:
+        if spec.token in self._running or spec.token in self._starting:
+            raise ContainerFailedToStart(f"{_label(spec)} could not be started: the token {spec.token} was used before")
         client = await self._connected()
         request = wire.Start(
             token=spec.token,
@@ -286,10 +297,14 @@ def _kill_remains(pid: int, ticks: int, lost: list[wire.Incarnation], starting: 
 
 
 async def _finish(answered: asyncio.Future[wire.Answer]) -> None:
-    """Wait for an answer although the task is being cancelled, and again; the supervisor answers in milliseconds."""
-    while not answered.done():
+    """Wait for an answer although the task is being cancelled, and again; but not for a supervisor that is stuck.
+
+    That will carry the request out when it goes on.
+    """
+    deadline = asyncio.get_running_loop().time() + _STUCK
+    while not answered.done() and (left := deadline - asyncio.get_running_loop().time()) > 0:
         try:
-            await asyncio.wait([answered])
+            await asyncio.wait([answered], timeout=left)
         except asyncio.CancelledError:
             continue
 

@@ -359,18 +359,18 @@ class Service:
         say("SIGTERM: ending all containers")
         for container in self._held():
             self._reaper.signal(container, signal.SIGTERM)
-        self._loop.call_later(_TERM_GRACE, self._kill_all)
+        self._loop.call_later(_TERM_GRACE, lambda: self._kill_all("platform"))
         self._is_terminating = True
         self._stop_listening()
         self._consider_leaving()
 
-    def _kill_all(self) -> None:
+    def _kill_all(self, reason: str) -> None:
         for container in self._held():
-            self._reaper.kill(container)
+            self._reaper.kill(container, reason)
 
     def _close(self, done: Callable[[], None]) -> None:
         self._closing = done
-        self._kill_all()
+        self._kill_all("destroyed")
         self._loop.call_later(_CLOSING, self._closing_took_too_long)
         self._finish_closing()
 
