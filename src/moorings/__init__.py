@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from moorings.http import AbortSignal, Headers, Request, Response
     from moorings.objects.durable_object import DurableObject
     from moorings.objects.identity import ObjectId
+    from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "PortNotReady",
     "Request",
     "Response",
+    "ScheduledController",
     "State",
     "UpstreamError",
     "WorkerEntrypoint",
@@ -66,6 +68,7 @@ _HOMES = {
     "moorings.http": ("AbortSignal", "Headers", "Request", "Response"),
     "moorings.objects.durable_object": ("DurableObject",),
     "moorings.objects.identity": ("ObjectId",),
+    "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

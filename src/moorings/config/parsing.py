@@ -177,14 +177,15 @@ def _told_twice(configuration: Configuration) -> Iterator[str]:
         if name:
             classes.setdefault(name, path)
     names: dict[str, str] = {}
-    for name, path in _names_in_env(configuration):
+    for name, path in names_in_env(configuration):
         if name in names:
             yield f"{path}: expected a name of its own in env, {name} is that of {names[name]} already"
         if name:
             names.setdefault(name, path)
 
 
-def _names_in_env(configuration: Configuration) -> Iterator[tuple[str, str]]:
+def names_in_env(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """The names in ``env`` that a configuration gives, with the paths where it does."""
     for name in configuration.vars or ():
         yield name, f"vars.{name}"
     if configuration.durable_objects is not None:

@@ -17,7 +17,7 @@ from moorings.objects.durable_object import DurableObject
 from moorings.objects.namespace import Namespace
 from moorings.objects.state import DurableObjectState
 from moorings.observer import Observer
-from moorings.worker.env import Env, binding_name
+from moorings.worker.env import Env
 from moorings.worker.loader import Application
 
 
@@ -27,7 +27,7 @@ class Objects:
     def __init__(
         self,
         app: Application,
-        variables: Mapping[str, str],
+        variables: Mapping[str, Any],
         *,
         service: ContainerService,
         clock: Clock,
@@ -43,7 +43,7 @@ class Objects:
         self.env = Env({})
         self.reload(app, variables)
 
-    def reload(self, app: Application, variables: Mapping[str, str]) -> list[Controller]:
+    def reload(self, app: Application, variables: Mapping[str, Any]) -> list[Controller]:
         """Take a new version of the app. Returns the controllers whose container runs with outdated start options."""
         self._variables = dict(variables)
         old = self._options
@@ -56,7 +56,7 @@ class Objects:
         for name, cls in app.objects.items():
             if name not in self.namespaces:
                 self.namespaces[name] = Namespace(cls, equip=self._equip, clock=self._clock, observer=self._observer)
-        self.env = Env({**self._variables, **{binding_name(name): self.namespaces[name] for name in app.objects}})
+        self.env = Env({**self._variables, **{name: self.namespaces[cls] for name, cls in app.bindings.items()}})
         outdated = []
         for controller in self._service.controllers():
             name = controller.subject.class_name

@@ -18,10 +18,14 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PlatformOptions:
-    """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds."""
+    """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds.
+
+    ``config`` is the configuration file; None looks for one beside the worker file.
+    """
 
     file: Path
     mode: Mode
+    config: Path | None = None
     host: str = "127.0.0.1"
     port: int = 8787
     data_dir: Path | None = None

@@ -7,7 +7,8 @@ is wanted; objects are put away; the runtime is closed last. Nothing is left run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from moorings.clock import Clock, SystemClock
 from moorings.config.env_file import read_env_file
@@ -18,7 +19,7 @@ from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
 from moorings.errors import StoreError
 from moorings.http import Debug, HttpServer, Request, Response, problem_response
-from moorings.observer import ErrorReported, Observer
+from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
 from moorings.server.adopting import adopt_all
@@ -26,6 +27,8 @@ from moorings.server.objects import Objects
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.watchdog import Watchdog
 from moorings.store import DataFolder, SqliteStore
+from moorings.worker import cron
+from moorings.worker.cron import CronScheduler
 from moorings.worker.host import WorkerHost
 from moorings.worker.loader import Application, load_application
 
@@ -56,6 +59,7 @@ class Platform:
         self._service: ContainerService | None = None
         self._objects: Objects | None = None
         self._worker: WorkerHost | None = None
+        self._cron: CronScheduler | None = None
         self._server: HttpServer | None = None
         self._watchdog: Watchdog | None = None
         self._hurry = asyncio.Event()
@@ -67,18 +71,21 @@ class Platform:
 
         Raises ConfigError, RuntimeUnavailable, and OSError where the port is taken.
         """
-        app = self.app = load_application(self.options.file)
-        variables = self._variables()
+        app = self.app = load_application(self.options.file, self.options.config)
+        variables = self._variables(app)
+        self._warn(app.warnings)
         try:
             await self._open(app, variables)
         except BaseException:
             await self._close(OnClose.KEEP)
             raise
 
-    async def _open(self, app: Application, variables: Mapping[str, str]) -> None:
+    async def _open(self, app: Application, variables: Mapping[str, Any]) -> None:
         debug = self.options.debug
         self._folder = DataFolder.open(self.options.data, started_at=self.clock.time())
-        self._store = await SqliteStore.open(self._folder.path, migrations=MIGRATIONS, clock=self.clock)
+        self._store = await SqliteStore.open(
+            self._folder.path, migrations=(*MIGRATIONS, *cron.MIGRATIONS), clock=self.clock
+        )
         self._runtime = ProcessRuntime(self.options.data / "process")
         self._service = ContainerService(
             app=app.name,
@@ -103,18 +110,26 @@ class Platform:
         self._watchdog.start()
         host, port = await self._server.listen(self.options.host, self.options.port)
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._cron = CronScheduler(
+            store=self._store, clock=self.clock, observer=self.observer, run=self._worker.scheduled
+        )
+        await self._cron.use(app.settings.crons)
 
     def _store_failed(self, error: StoreError) -> None:
         self.observer.notify(ErrorReported("store", error))
 
-    def _variables(self) -> dict[str, str]:
-        variables: dict[str, str] = {}
+    def _variables(self, app: Application) -> dict[str, Any]:
+        variables: dict[str, Any] = dict(app.settings.variables)
         local = self.options.file.resolve().parent / ".dev.vars"
         if self.options.mode is Mode.DEV and local.is_file():
             variables |= read_env_file(local)
         if self.options.env_file is not None:
             variables |= read_env_file(self.options.env_file)
         return variables
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            self.observer.notify(Notice("warning", warning))
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
         if getattr(error, "status", 500) >= 500:
@@ -132,11 +147,15 @@ class Platform:
         """
         assert self._objects is not None
         assert self._worker is not None
-        app = load_application(self.options.file)
-        outdated = self._objects.reload(app, self._variables())
+        app = load_application(self.options.file, self.options.config)
+        known = () if self.app is None else self.app.warnings
+        outdated = self._objects.reload(app, self._variables(app))
         self.app = app
+        self._warn(warning for warning in app.warnings if warning not in known)
         self._worker.worker = app.worker
         self._worker.env = self._objects.env
+        if self._cron is not None:
+            await self._cron.use(app.settings.crons)
         await asyncio.gather(*(controller.stop() for controller in outdated))
         return outdated
 
@@ -185,7 +204,7 @@ class Platform:
     async def _drain(self) -> None:
         assert self._server is not None
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
-        drain = asyncio.ensure_future(self._server.drain(timeout))
+        drain = asyncio.gather(self._server.drain(timeout), self._end_crons(grace=timeout))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await first_of(self.clock, [drain, hurry])
         if drain.done():
@@ -193,6 +212,10 @@ class Platform:
         drain.cancel()
         hurry.cancel()
         await asyncio.gather(drain, hurry, return_exceptions=True)
+
+    async def _end_crons(self, *, grace: float) -> None:
+        if self._cron is not None:
+            await self._cron.close(grace=grace)
 
     async def _stop_containers(self) -> None:
         assert self._service is not None
@@ -219,6 +242,7 @@ class Platform:
             self._watchdog.stop()
         if self._server is not None:
             await self._server.close()
+        await self._end_crons(grace=0.0)
         if self._worker is not None:
             await self._worker.close(grace=0.0 if self._hurry.is_set() else 5.0)
         if self._objects is not None:

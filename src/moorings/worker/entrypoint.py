@@ -1,4 +1,4 @@
-"""``WorkerEntrypoint``: the class whose ``fetch`` answers the requests from outside."""
+"""``WorkerEntrypoint``: the class whose ``fetch`` answers the requests from outside, and ``scheduled`` the crons."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from moorings.http import Request, Response
+from moorings.worker.cron import ScheduledController
 
 
 class ExecutionContext:
@@ -22,7 +23,8 @@ class ExecutionContext:
 
 
 class WorkerEntrypoint:
-    """Answers requests. One instance per request; ``self.env`` holds the bindings, ``self.ctx`` has ``wait_until``.
+    """Answers requests and does the work of crons. One instance for each of them; ``self.env`` holds the bindings,
+    ``self.ctx`` has ``wait_until``.
 
     Source: developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/rpc/
     """
@@ -34,3 +36,9 @@ class WorkerEntrypoint:
     async def fetch(self, request: Request) -> Response:
         """Answer a request from outside. Raises NotImplementedError unless a subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} has no fetch(self, request)")
+
+    async def scheduled(self, controller: ScheduledController) -> None:
+        """Work that a cron of ``triggers.crons`` asks for; what it raises is logged. Nothing unless overridden.
+
+        A worker whose configuration has crons must override it.
+        """

@@ -1,4 +1,4 @@
-"""Runs the user's worker: one instance per request, and the background work it asked for."""
+"""Runs the user's worker: one instance per request or cron, and the background work it asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from moorings.errors import WorkerError
 from moorings.http import Request, Response
 from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Observer
+from moorings.worker.cron import ScheduledController
 from moorings.worker.entrypoint import ExecutionContext, WorkerEntrypoint
 from moorings.worker.env import Env
 
@@ -35,6 +36,12 @@ class WorkerHost:
                 + (" (is a return missing?)" if answer is None else "")
             )
         return answer
+
+    async def scheduled(self, controller: ScheduledController) -> None:
+        """Do the work of a cron. Raises whatever the user's code raises."""
+        answer: Any = self.worker(self._ctx, self.env).scheduled(controller)
+        if asyncio.iscoroutine(answer):
+            await answer
 
     def _background(self, awaitable: Awaitable[Any]) -> None:
         async def wait() -> None:

@@ -1,4 +1,4 @@
-"""Loading the user's file: which classes it has, and whether they fit.
+"""Loading the user's file: which classes it has, and whether they and the configuration file fit.
 
 The module is loaded anew under a name of its own each time, together with the modules that lie beside it, so a
 reload sees every change and an error in the new version leaves the old one as it was.
@@ -7,71 +7,98 @@ reload sees every change and an error in the new version leaves the old one as i
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import itertools
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
+from moorings.config.file import find_config, read_config
 from moorings.containers.container import Container
 from moorings.containers.options import ContainerOptions, read_options
 from moorings.errors import ConfigError
 from moorings.objects.durable_object import DurableObject
 from moorings.worker.entrypoint import WorkerEntrypoint
+from moorings.worker.settings import Settings, mismatches, read_settings
 
 _versions = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a worker file defines. ``options`` has an entry per Container class."""
+    """What a worker file defines, and its configuration. ``options`` has an entry per Container class."""
 
     file: Path
     worker: type[WorkerEntrypoint]
     objects: Mapping[str, type[DurableObject]]
     options: Mapping[str, ContainerOptions]
+    settings: Settings = field(default_factory=Settings)
 
     @property
     def name(self) -> str:
-        """The app's name: that of the worker's folder."""
-        return self.file.parent.name or "app"
+        """The app's name: what the configuration says, else that of the worker's folder."""
+        return self.settings.configuration.name or self.file.parent.name or "app"
+
+    @property
+    def bindings(self) -> dict[str, str]:
+        """Names in ``env`` and the class that each stands for."""
+        return {name: class_name for class_name in self.objects for name in self.settings.names(class_name)}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should know of the configuration: sentences."""
+        return (*self.settings.warnings, *(w for o in self.settings.overrides.values() for w in o.warnings))
 
 
-def load_application(file: Path) -> Application:
-    """Load a worker file. Raises ConfigError: no such file, an error in it, or classes that don't fit (all at once)."""
+def load_application(file: Path, config: Path | None = None) -> Application:
+    """Load a worker file, with the configuration file ``config``, else the one beside it where there is one.
+
+    Raises ConfigError: no such file, an error in it, classes or settings that don't fit (all at once, by file).
+    """
     file = file.resolve()
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; give the worker's file, such as: moorings dev worker.py")
-    module = _import(file)
+    found = find_config(file.parent) if config is None else read_config(config)
+    settings, config_mistakes = (Settings(), []) if found is None else read_settings(found, file.parent)
+    try:
+        module = _import(file)
+    except ConfigError as error:
+        if config_mistakes:
+            raise ConfigError(f"{_told(settings.file, config_mistakes)}\n{error}") from None
+        raise
     classes = [
         value
         for name, value in vars(module).items()
         if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
     ]
     mistakes: list[str] = []
-    objects: dict[str, type[DurableObject]] = {}
+    objects = {cls.__name__: cls for cls in classes if issubclass(cls, DurableObject)}
+    containers = {name: cls for name, cls in objects.items() if issubclass(cls, Container)}
     options: dict[str, ContainerOptions] = {}
-    for cls in classes:
-        if not issubclass(cls, DurableObject):
-            continue
-        objects[cls.__name__] = cls
-        if issubclass(cls, Container):
-            try:
-                options[cls.__name__] = read_options(cls, file.parent)
-            except ConfigError as error:
-                mistakes.append(str(error))
+    for name, cls in containers.items():
+        try:
+            options[name] = read_options(cls, file.parent, settings.overrides.get(name))
+        except ConfigError as error:
+            mistakes.append(str(error))
     worker = _worker(file, [cls for cls in classes if issubclass(cls, WorkerEntrypoint)], mistakes)
-    if mistakes or worker is None:
-        raise ConfigError(f"{file}:\n" + "\n".join(mistakes))
-    return Application(file, worker, objects, options)
+    config_mistakes += mismatches(settings, worker_file=file, worker=worker, objects=objects, containers=containers)
+    if mistakes or config_mistakes or worker is None:
+        raise ConfigError("\n".join(filter(None, [_told(settings.file, config_mistakes), _told(file, mistakes)])))
+    return Application(file, worker, objects, options, settings)
+
+
+def _told(file: Path | None, mistakes: list[str]) -> str:
+    return "\n".join([f"{file}:", *mistakes]) if mistakes else ""
 
 
 def _worker(file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list[str]) -> type[WorkerEntrypoint] | None:
     named = [cls for cls in candidates if cls.__name__ == "Default"]
     chosen = named or candidates
     if len(chosen) == 1:
+        mistakes += _handler_mistakes(chosen[0])
         return chosen[0]
     if not candidates:
         mistakes.append(
@@ -81,6 +108,20 @@ def _worker(file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list
         names = ", ".join(cls.__name__ for cls in candidates)
         mistakes.append(f"several WorkerEntrypoint classes ({names}): name the one that answers requests Default")
     return None
+
+
+def _handler_mistakes(worker: type[WorkerEntrypoint]) -> list[str]:
+    """``scheduled`` is called with one argument; Cloudflare's Python workers may have it with env and ctx as well."""
+    scheduled = inspect.getattr_static(worker, "scheduled")
+    wanted = "async def scheduled(self, controller)"
+    if not inspect.isfunction(scheduled):
+        return [f"{worker.__name__}.scheduled must be a method: {wanted}"]
+    try:
+        inspect.signature(scheduled).bind(None, None)
+    except TypeError:
+        has = f"scheduled{inspect.signature(scheduled)}"
+        return [f"{worker.__name__}.{has} can't be called: write {wanted}, and self.env for what is in env"]
+    return []
 
 
 def _import(file: Path) -> ModuleType:
