@@ -1,0 +1,151 @@
+"""The documentation says what the code does: options, names, codes, limits, the diagram, links and examples."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+
+from moorings import errors
+from moorings.cli.commands import moorings
+from moorings.containers.container import Container
+from moorings.containers.lifecycle import Status, diagram
+from moorings.errors import MooringsError
+from moorings.http.limits import Limits
+from moorings.worker.loader import load_application
+from tests.support.documents import DOCS, ROOT, anchors, blocks, links, pages, prose, rows
+
+REFERENCE = DOCS / "reference"
+
+
+def options(command: click.Command) -> set[str]:
+    """The long options of a command."""
+    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
+
+
+def codes() -> dict[str, tuple[int, str]]:
+    """Every error's code, with the status and the name of the first class that has it."""
+    found: dict[str, tuple[int, str]] = {}
+    for _, cls in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(cls, MooringsError) and ("code" in vars(cls)):
+            found[cls.code] = (cls.status, cls.__name__)
+    return found
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), f"{target} does not exist"
+        assert not anchor or anchor in anchors(target), f"{target} has no #{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    reached, waiting = set(), [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            waiting += [target for target, _ in links(page) if target.suffix == ".md"]
+    assert not set(DOCS.rglob("*.md")) - reached
+
+
+def test_every_option_is_in_the_reference() -> None:
+    documented = set(re.findall(r"`(--[a-z-]+)`", (REFERENCE / "cli.md").read_text()))
+    assert documented == set().union(*map(options, moorings.commands.values()))
+
+
+def test_every_option_that_a_page_names_exists() -> None:
+    known = {"--help", "--version"} | set().union(*map(options, moorings.commands.values()))
+    for page in pages():
+        mentioned = set(re.findall(r"`(--[a-z-]+)", prose(page)))
+        for block in blocks(page):
+            for line in block.text.splitlines():
+                if "moorings dev" in line or "moorings serve" in line:
+                    mentioned |= set(re.findall(r" (--[a-z-]+)", line))
+        assert mentioned <= known, f"{page} names {mentioned - known}"
+
+
+def test_defaults_of_options_are_those_of_the_command() -> None:
+    documented = {
+        row[0].strip("`"): row[1].strip("`") for row in rows(REFERENCE / "cli.md") if row[0].startswith("`--")
+    }
+    for parameter in moorings.commands["serve"].params:
+        if isinstance(parameter, click.Option) and parameter.show_default and parameter.default is not None:
+            assert documented[parameter.opts[0]] == str(parameter.default)
+
+
+def test_every_error_is_in_the_reference_with_its_status() -> None:
+    documented = {}
+    for row in rows(REFERENCE / "errors.md"):
+        if len(row) == 4 and row[1].isdigit():
+            documented[row[0].strip("`")] = (int(row[1]), re.findall(r"`(\w+)`", row[2])[0])
+    assert documented == codes()
+
+
+def test_every_limit_is_in_the_reference_with_its_value() -> None:
+    documented = {row[0].strip("`"): row[1] for row in rows(REFERENCE / "http-limits.md") if row[0].startswith("`")}
+    assert documented == {field.name: shown(field.name, field.default) for field in fields(Limits)}
+
+
+def shown(name: str, value: object) -> str:
+    """A limit as the reference writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g} s"
+    assert isinstance(value, int)
+    return f"{value // 1024} KiB" if value >= 1024 else str(value)
+
+
+def test_every_public_name_of_a_container_is_in_the_reference() -> None:
+    text = (REFERENCE / "container.md").read_text()
+    for name in vars(Container):
+        if not name.startswith("_"):
+            assert re.search(rf"`{name}[`(]", text), f"{name} is not in the reference"
+
+
+def test_every_name_in_the_reference_is_public_on_a_container() -> None:
+    text = (REFERENCE / "container.md").read_text().partition("## Stubs")[0]
+    first_cells = [row[0] for row in rows(REFERENCE / "container.md")]
+    for cell in first_cells:
+        for name in re.findall(r"`(\w+)\(?", cell):
+            if f"| {cell} |" in text:
+                assert hasattr(Container, name), f"{name} is in the reference, but not on Container"
+
+
+def test_defaults_of_a_container_are_those_of_the_class() -> None:
+    for row in rows(REFERENCE / "container.md"):
+        name, default = row[0].strip("`"), row[1].strip("`")
+        if row[1].startswith("`") and hasattr(Container, name):
+            assert repr(getattr(Container, name)).replace("'", '"') == default
+
+
+def test_the_diagram_is_that_of_the_table() -> None:
+    [block] = [block for block in blocks(DOCS / "explanation" / "lifecycle.md") if block.language == "mermaid"]
+    assert block.text.strip() == diagram()
+
+
+def test_every_state_is_explained() -> None:
+    explained = {row[0].strip("`") for row in rows(DOCS / "explanation" / "lifecycle.md")} - {"state"}
+    assert explained == {str(status) for status in Status}
+
+
+def test_every_layer_is_explained() -> None:
+    packages = {path.name for path in (ROOT / "src" / "moorings").iterdir() if (path / "__init__.py").exists()}
+    table = [row[0] for row in rows(DOCS / "explanation" / "architecture.md")]
+    explained = {name for cell in table for name in re.findall(r"`(\w+)`", cell)}
+    assert explained == packages | {"clock", "observer", "errors"}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_workers_in_the_pages_load(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(page)):
+        if block.language == "python" and "WorkerEntrypoint)" in block.text:
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "worker.py").write_text(block.text)
+            assert load_application(folder / "worker.py").worker.__name__ == "Default"
