@@ -9,6 +9,7 @@ from moorings.clock import Clock
 from moorings.containers.container import Container
 from moorings.containers.controller import Controller
 from moorings.containers.handle import ContainerHandle
+from moorings.containers.lifecycle import UP
 from moorings.containers.options import ContainerOptions
 from moorings.containers.service import ContainerService
 from moorings.containers.slots import Slots
@@ -64,6 +65,8 @@ class Objects:
                 outdated.append(controller)
                 continue
             controller.adopt_options(app.options[name])
+            if controller.status in UP:
+                controller.activity.arm()  # a shorter sleep_after holds from now on
             if old[name].start != app.options[name].start:
                 outdated.append(controller)
         for name, cls in app.objects.items():
