@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from moorings.cli.locating import Located
     from moorings.server.options import PlatformOptions
-
-DEFAULT_FILE = "worker.py"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,6 +82,12 @@ def _common(command: Command) -> Command:
     """What ``dev`` and ``serve`` have in common."""
     decorators = [
         click.argument("file", required=False, metavar="[FILE]", type=click.Path(path_type=Path)),
+        click.option(
+            "-c",
+            "--config",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The configuration file.  [default: moorings.toml or wrangler's, beside FILE]",
+        ),
         click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.option(
             "--port",
@@ -122,8 +127,8 @@ def moorings() -> None:
 
 @moorings.command(short_help="Run a worker on this machine, and reload it on change.")
 @_common
-def dev(file: Path | None, **options: Any) -> None:
-    """Run FILE (worker.py unless given) for development.
+def dev(file: Path | None, config: Path | None, **options: Any) -> None:
+    """Run FILE for development. Unless given, it is main of the configuration, else worker.py.
 
     Shows what is bound in env, each container's state and output, and errors with their traceback. Saving a Python file
     reloads the worker; containers keep running unless what they are started with has changed. Variables are taken from
@@ -137,7 +142,8 @@ def dev(file: Path | None, **options: Any) -> None:
 
     # A file that is saved twice within a second, with the same size, looks unchanged to Python's bytecode cache.
     sys.dont_write_bytecode = True
-    _run(PlatformOptions(file=_worker_file(file, "dev"), mode=Mode.DEV, **options))
+    located = _located(file, config, "dev")
+    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.DEV, **options))
 
 
 @moorings.command(short_help="Run a worker in production.")
@@ -161,8 +167,10 @@ def dev(file: Path | None, **options: Any) -> None:
     type=Cidr(),
     help="A proxy whose X-Forwarded-* headers are believed; may be given several times.",
 )
-def serve(file: Path | None, **options: Any) -> None:
-    """Run FILE (worker.py unless given) for production.
+def serve(file: Path | None, config: Path | None, **options: Any) -> None:
+    """Run FILE for production. Unless given, it is main of the configuration, else worker.py.
+
+    The table moorings.serve of the configuration has these options as well; what is given here wins.
 
     Logs one JSON object a line on standard output; the line with the message "listening" has the URL. Clients are told
     an error's code and nothing else. SIGTERM finishes the requests in flight, then ends with exit code 0; a second one
@@ -172,23 +180,30 @@ def serve(file: Path | None, **options: Any) -> None:
     Example:
       moorings serve worker.py --host 0.0.0.0 --port 80 --data-dir /var/lib/moorings
     """
+    from moorings.cli.locating import serve_options
     from moorings.server.options import Mode, PlatformOptions
 
-    _run(PlatformOptions(file=_worker_file(file, "serve"), mode=Mode.SERVE, **options))
+    located = _located(file, config, "serve")
+    options |= serve_options(located.found, _said())
+    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.SERVE, **options))
 
 
-def _worker_file(given: Path | None, command: str) -> Path:
-    """The worker's file: what was given, ``worker.py`` in it where that is a folder, or ``worker.py`` right here."""
-    folder = Path.cwd() if given is None else given
-    if given is not None and not given.is_dir():
-        return given
-    file = folder / DEFAULT_FILE
-    if not file.is_file():
-        raise click.ClickException(
-            f"there is no {DEFAULT_FILE} in {folder.resolve()}; give the worker's file, such as: moorings {command} "
-            "path/to/worker.py (moorings --help shows one)"
-        )
-    return file
+def _located(file: Path | None, config: Path | None, command: str) -> Located:
+    """The worker's file and its configuration. Fails as a usage error."""
+    from moorings.cli.locating import locate
+    from moorings.errors import ConfigError
+
+    try:
+        return locate(file, config, folder=Path.cwd(), command=command)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _said() -> set[str]:
+    """The options that were given on the command line."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) is not default}
 
 
 def _run(options: PlatformOptions) -> None:

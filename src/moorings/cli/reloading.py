@@ -3,8 +3,8 @@
 Decided purely (``plan``), from two snapshots of the worker's folder. Events of the file system only say when to look;
 every ``LOOK`` seconds it is looked anyway, for what slips past them. What counts:
 
-* ``*.py`` in the worker's folder and below, ``.dev.vars`` and the env file: the worker is loaded anew. Containers go on
-  running unless the options they were started with have changed.
+* ``*.py`` in the worker's folder and below, the configuration, ``.dev.vars`` and the env file: the worker is loaded
+  anew. Containers go on running unless the options they were started with have changed.
 * ``*.py`` in a class's ``image`` folder, and files named in an ``entrypoint``: they are the container's program, so the
   running containers of that class are stopped, and started anew by their next request. Other files there are left
   alone: programs write data where they run.
@@ -24,6 +24,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 from moorings.cli.reporting.reporter import Reporter, Restarted
+from moorings.config.file import config_files
 from moorings.containers.controller import Controller
 from moorings.containers.options import StartOptions
 from moorings.errors import ConfigError
@@ -153,7 +154,7 @@ class Reloader:
         self._file = platform.options.file.resolve()
         self._data = platform.options.data
         self._before: Snapshot = {}
-        self._variables = [self._file.parent / ".dev.vars"]
+        self._variables = [self._file.parent / ".dev.vars", *config_files(platform.options.config or self._file.parent)]
         if platform.options.env_file is not None:
             self._variables.append(platform.options.env_file.resolve())
 

@@ -35,9 +35,15 @@ class ConfigFile:
         return self.path.parent / path
 
 
+def config_files(place: Path) -> list[Path]:
+    """The files that may be the configuration: ``place`` itself, or those that are looked for where it is a folder."""
+    place = place.absolute()
+    return [place / name for name in NAMES] if place.is_dir() else [place]
+
+
 def find_config(folder: Path) -> ConfigFile | None:
     """The configuration in ``folder``, where there is one. Raises ConfigError as ``read_config`` does."""
-    there = [folder / name for name in NAMES if (folder / name).is_file()]
+    there = [path for path in config_files(folder) if path.is_file()]
     if not there:
         return None
     found = read_config(there[0])

@@ -20,7 +20,7 @@ class Mode(Enum):
 class PlatformOptions:
     """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds.
 
-    ``config`` is the configuration file; None looks for one beside the worker file.
+    ``config`` is the configuration file, or the folder to look for one in; the worker file's unless given.
     """
 
     file: Path

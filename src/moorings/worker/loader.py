@@ -54,14 +54,15 @@ class Application:
 
 
 def load_application(file: Path, config: Path | None = None) -> Application:
-    """Load a worker file, with the configuration file ``config``, else the one beside it where there is one.
+    """Load a worker file, with the configuration file ``config``, or the one in that folder: beside it unless given.
 
     Raises ConfigError: no such file, an error in it, classes or settings that don't fit (all at once, by file).
     """
     file = file.resolve()
     if not file.is_file():
         raise ConfigError(f"{file}: no such file; give the worker's file, such as: moorings dev worker.py")
-    found = find_config(file.parent) if config is None else read_config(config)
+    place = config or file.parent
+    found = find_config(place) if place.is_dir() else read_config(place)
     settings, config_mistakes = (Settings(), []) if found is None else read_settings(found, file.parent)
     try:
         module = _import(file)
