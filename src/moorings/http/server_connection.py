@@ -70,6 +70,7 @@ class ServerConnection(asyncio.Protocol):
     """The server's side of a connection. Made by HttpServer; driven by its transport."""
 
     __slots__ = (
+        "_blank",
         "_body",
         "_deadline",
         "_expecting",
@@ -100,6 +101,7 @@ class ServerConnection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None  # the handler of the request in progress
         self._state = _State.HEAD
         self._fields: RequestFields | None = None  # the last request's; clients repeat them
+        self._blank = False  # an empty line has been skipped
         self._partial: bytearray | None = None  # an incomplete head
         self._held: list[bytes] = []  # bytes of later requests
         self._request: Request | None = None
@@ -189,10 +191,11 @@ class ServerConnection(asyncio.Protocol):
         else:
             if eol == 0:  # one empty line before a request is allowed (RFC 9112, 2.2)
                 data = data[2:]
+                if self._blank or data.startswith(b"\r\n"):
+                    raise BadRequest("a request begins with empty lines")
+                self._blank = True
                 if not data:
                     return
-                if data.startswith(b"\r\n"):
-                    raise BadRequest("a request begins with empty lines")
                 eol = data.find(b"\r\n")
             end = data.find(b"\r\n\r\n") + 4
             if end < 4:
@@ -228,6 +231,7 @@ class ServerConnection(asyncio.Protocol):
         size = len(data)
         self._writer.begin(method, fields)
         self._deadline.at = None
+        self._blank = False
         if length == 0:
             if size != end:
                 self._hold(data[end:])
