@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,13 @@ from typing import Any
 import pytest
 
 from tests.support.platform import Platform
-from tests.support.raw import get
+from tests.support.raw import Connection, Truncated, get, request
 
 WORKER = """
+import asyncio
 import sys
-from moorings import Container, WorkerEntrypoint
+from pathlib import Path
+from moorings import Container, Response, WorkerEntrypoint
 
 
 class Box(Container):
@@ -27,6 +32,12 @@ class Default(WorkerEntrypoint):
     async def fetch(self, request):
         if request.url.path == "/fail":
             raise KeyError("a secret")
+        if request.url.path == "/variables":
+            return Response.json({name: self.env[name] for name in self.env if name.startswith("VAR_")})
+        if request.url.path == "/wait":
+            while not Path(request.url.query["for"]).exists():
+                await asyncio.sleep(0.01)
+            return Response("done")
         return await self.env.BOX.get_by_name("alice").fetch(request)
 """
 
@@ -35,7 +46,10 @@ class Default(WorkerEntrypoint):
 def platform(tmp_path: Path) -> Iterator[Platform]:
     """A worker that fails in two ways."""
     (tmp_path / "worker.py").write_text(WORKER)
-    with Platform(tmp_path / "worker.py", tmp_path / "platform") as served:
+    (tmp_path / ".dev.vars").write_text("VAR_OF_DEV=never here\n")
+    (tmp_path / "secrets.env").write_text("# secrets\nexport VAR_TOKEN='a b'\n")
+    options = ["--env-file", str(tmp_path / "secrets.env")]
+    with Platform(tmp_path / "worker.py", tmp_path / "platform", options=options) as served:
         yield served
 
 
@@ -76,3 +90,38 @@ async def test_the_log_has_what_clients_are_not_told(platform: Platform) -> None
     assert (printed["container"], printed["line"]) == ("Box/alice", "no configuration")
     [ended] = [line for line in lines if line.get("state") == "stopped_with_code"]
     assert (ended["level"], ended["exit_code"]) == ("warning", 7)
+
+
+async def test_variables_come_from_the_env_file_and_not_from_dev_vars(platform: Platform) -> None:
+    assert (await get(platform.address, "/variables")).json() == {"VAR_TOKEN": "a b"}
+
+
+async def test_requests_in_flight_are_finished_and_new_connections_refused(platform: Platform, tmp_path: Path) -> None:
+    with await Connection.open(platform.address) as connection:
+        await connection.send(request("GET", f"/wait?for={tmp_path / 'go'}"))
+        await get(platform.address, "/variables")
+        os.kill(platform.pid, signal.SIGTERM)
+        await asyncio.to_thread(platform.wait_for_output, '"finishing requests in flight')
+        await refused(platform)
+        (tmp_path / "go").touch()
+        assert (await connection.receive()).text() == "done"
+    await asyncio.to_thread(platform.wait_for_output, '"message":"stopped"')
+
+
+async def test_a_second_signal_cuts_off_what_is_in_flight(platform: Platform, tmp_path: Path) -> None:
+    with await Connection.open(platform.address) as connection:
+        await connection.send(request("GET", f"/wait?for={tmp_path / 'never'}"))
+        await get(platform.address, "/variables")
+        os.kill(platform.pid, signal.SIGTERM)
+        await refused(platform)
+        os.kill(platform.pid, signal.SIGTERM)
+        with pytest.raises(Truncated):
+            await connection.receive()
+    await asyncio.to_thread(platform.wait_for_output, '"message":"stopped"')
+
+
+async def refused(platform: Platform) -> None:
+    """Wait until the platform takes no new connections."""
+    with contextlib.suppress(ConnectionRefusedError):
+        while True:
+            (await Connection.open(platform.address)).close()
