@@ -16,7 +16,7 @@ import psutil
 KEPT = (
     *("process", "process/logs", "process/logs/*", "process/run", "process/run/.trash"),
     *("process/supervisor", "process/supervisor/lock", "process/supervisor/log"),
-    *("lock", "*.lock", "*.db", "*.db-wal", "*.db-shm", "*.sqlite*"),
+    *(".gitignore", "lock", "*.lock", "*.db", "*.db-wal", "*.db-shm", "*.sqlite*"),
 )
 SHARED_TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run"))
 
