@@ -90,6 +90,27 @@ async def test_a_client_that_leaves_while_its_upload_is_not_read(sleepy: Named, 
     await sleepy.until_it_sleeps()
 
 
+@pytest.mark.xfail(strict=True, reason="a client's reset is not noticed while reading from it is paused")
+async def test_a_client_that_is_reset_while_its_upload_is_held_back_does_not_keep_the_container_awake(
+    platform: Platform,
+) -> None:
+    held, other = Named(platform, "SLEEPY"), Named(platform, "SLEEPY")
+    await held.pid()
+    connection = await Connection.open(held.address)
+    await connection.send(held.request("/upload?hold=reading", "POST", headers=[("Content-Length", str(1 << 30))]))
+    sending = asyncio.ensure_future(connection.send(bytes(64 << 20)))
+    await held.until_served(lambda peek: peek["held"].get("reading"), "the program holds the upload")
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    connection.abort()
+    for count in range(1, 9):
+        await other.pid()
+        await other.until_it_sleeps(count)
+    state = await held.state()
+    await held.get("/release?name=reading")
+    assert state["status"] == "stopped"
+
+
 @leave
 async def test_a_client_that_leaves_in_the_download(sleepy: Named, leave: Leave) -> None:
     connection = await sleepy.open(sleepy.request("/endless"))

@@ -11,6 +11,7 @@ from tests.integration.sessions import Named, run_sessions
 from tests.support.platform import Platform
 from tests.support.raw import Connection, request
 
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with run_sessions(tmp_path_factory.mktemp("stops")) as platform:

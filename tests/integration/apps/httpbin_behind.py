@@ -4,19 +4,7 @@ from moorings import Container, Request, Response, WorkerEntrypoint
 
 
 class HttpBin(Container):
-    # Threads of gunicorn wait for idle connections before they end, 30 s unless told otherwise.
-    entrypoint = [
-        "gunicorn",
-        "-w",
-        "1",
-        "--threads",
-        "8",
-        "--graceful-timeout",
-        "1",
-        "-b",
-        "127.0.0.1:{port}",
-        "httpbin:app",
-    ]
+    entrypoint = ["gunicorn", "-w", "1", "--threads", "8", "-b", "127.0.0.1:{port}", "httpbin:app"]
     default_port = 8000
     env_vars = {"PYTHONHASHSEED": "0"}  # the order of methods in Allow
 
