@@ -91,7 +91,12 @@ class ManualClock:
 
     async def sleep(self, delay: float) -> None:
         woken = asyncio.get_running_loop().create_future()
-        timer = self.call_later(delay, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_later(delay, wake)
         try:
             await woken
         finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal as signals
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from yarl import URL
@@ -12,8 +12,10 @@ from yarl import URL
 from moorings.containers.lifecycle import State
 from moorings.containers.traffic import send
 from moorings.http import Request, Response
+from moorings.objects import schedules
 from moorings.objects.durable_object import DurableObject, inline
 from moorings.objects.event import current_event
+from moorings.objects.schedules import Schedule
 from moorings.observer import ErrorReported
 
 if TYPE_CHECKING:
@@ -156,6 +158,27 @@ class Container(DurableObject):
     def renew_activity_timeout(self) -> None:
         """Start the ``sleep_after`` period anew."""
         self._controller.activity.renew()
+
+    # --- later ------------------------------------------------------------------------------------------------------
+
+    def schedule(
+        self, when: float | timedelta | datetime, callback: str | Callable[..., Any], payload: Any = None
+    ) -> Awaitable[Schedule]:
+        """Call a method of this object later, also after a restart; at least once, retried as alarms are.
+
+        ``when`` is in seconds from now, a timedelta, or a datetime. ``callback`` is the method or its name; it is given
+        the payload, of any type that RPC copies, if it takes an argument. Takes effect at the call.
+        Raises TypeError and ValueError for what can't be scheduled.
+        """
+        return schedules.add(self.ctx.storage, self._controller.service.clock, self, when, callback, payload)
+
+    async def list_schedules(self) -> list[Schedule]:
+        """The calls that are still to be made, the earliest first."""
+        return await schedules.pending(self.ctx.storage)
+
+    def cancel_schedule(self, schedule_id: str) -> Awaitable[None]:
+        """Take a scheduled call back; nothing happens where it was made already. Takes effect at the call."""
+        return schedules.cancel(self.ctx.storage, schedule_id)
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 

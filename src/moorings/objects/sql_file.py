@@ -33,6 +33,7 @@ _LOG_BYTES: Final = 4 * 2**20
 _MAX_PAGES: Final = 10 * 2**30 // 4096
 _MAX_VALUE: Final = 2 * 2**20
 _MAX_STATEMENT: Final = 2**20
+_COUNT: Final = "SELECT count(*) FROM sqlite_schema WHERE substr(name, 1, 7) <> 'sqlite_'"
 
 
 class SqlFile:
@@ -55,6 +56,7 @@ class SqlFile:
         self._busy = False
         self._closed = False
         self._checkpoint_due = False
+        self._catch_up = False
         self._wiped = False
         self._empty = False
         self.checkpoint_error: StoreError | None = None
@@ -116,6 +118,12 @@ class SqlFile:
             self._written = turn
         else:
             self._written.add_done_callback(lambda earlier: turn.resolve(earlier.error))
+        if self._catch_up:
+            self._catch_up = False
+            try:
+                self._own("PRAGMA wal_checkpoint(PASSIVE)")
+            except sqlite3.Error as error:
+                self.checkpoint_error = translate(error, self.path)
         self._pump()
 
     def _own(self, statement: str) -> None:
@@ -147,7 +155,7 @@ class SqlFile:
         if self._written is not None:
             written, self._written = self._written, None
             self._run(self._sync_log, partial(self._synced, written))
-        elif self._checkpoint_due:
+        elif self._checkpoint_due and not self._catch_up:
             self._checkpoint_due = False
             self._run(self._checkpoint, self._checkpointed)
         elif self._closed:
@@ -169,6 +177,9 @@ class SqlFile:
     def _checkpointed(self, error: JobError | None) -> None:
         self._busy = False
         self.checkpoint_error = None if error is None else translate(error, self.path)
+        # SQLite starts the log anew when a write finds all of it in the database. A writer that never rests is always
+        # one commit ahead of the worker, so the few pages that are left are moved right behind its next commit.
+        self._catch_up = error is None and self._log_size() > 2 * _LOG_BYTES
         self._pump()
 
     def _gone(self, error: JobError | None) -> None:
@@ -193,7 +204,10 @@ class SqlFile:
             sync_folder(self.path.parent.parent)
             self._known = True
         os.fdatasync(self._log)
-        self._checkpoint_due = os.fstat(self._log).st_size > _LOG_BYTES
+        self._checkpoint_due = self._log_size() > _LOG_BYTES
+
+    def _log_size(self) -> int:
+        return 0 if self._log is None else os.fstat(self._log).st_size
 
     def _checkpoint(self) -> None:
         # By a connection of its own: the loop's thread may go on using the other one.
@@ -207,7 +221,7 @@ class SqlFile:
         self.connection.set_authorizer(None)
         self.connection.set_progress_handler(None, 0)
         try:
-            (objects,) = self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            (objects,) = self.connection.execute(_COUNT).fetchone()
             self._empty = objects == 0
         finally:
             self.connection.close()

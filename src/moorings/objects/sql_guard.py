@@ -14,7 +14,9 @@ from typing import Any, Final
 
 from moorings.errors import SqlError
 
-_FIRST_WORD = re.compile(r"(?:[\s;]+|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))*([A-Za-z]*)", re.DOTALL)
+_BLANK: Final = r"(?>[\s;]+|--[^\n]*(?:\n|$)|/\*.*?(?:\*/|$))*+"
+_NOTHING: Final = re.compile(_BLANK, re.DOTALL)
+_FIRST_WORD: Final = re.compile(_BLANK + "([A-Za-z]*)", re.DOTALL)
 
 _OWN_TRANSACTIONS: Final = (
     "every turn of the event loop is a transaction already, so what is written without an await in between is stored "
@@ -43,6 +45,7 @@ _PRAGMAS: Final = frozenset(
         "function_list",
         "compile_options",
         "quick_check",
+        "data_version",
         "page_count",
         "page_size",
         "optimize",
@@ -73,7 +76,7 @@ def statements(query: str) -> list[str]:
             parts.append(query[start:end])
             start = end
     parts.append(query[start:])
-    return [part for part in parts if first_word(part) or part.strip(" \t\r\n;")]
+    return [part for part in parts if _NOTHING.fullmatch(part) is None]
 
 
 def first_word(statement: str) -> str:

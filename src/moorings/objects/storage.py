@@ -18,12 +18,13 @@ from typing import Any, Final, Protocol, TypeVar, overload
 
 from moorings.clock import Clock
 from moorings.errors import StoreError
-from moorings.objects import key_value
+from moorings.objects import key_value, timers
 from moorings.objects.key_value import UNSET
 from moorings.objects.keys import Range, overlaid, range_of
 from moorings.objects.pending import NOTHING, AllOf
 from moorings.objects.sql import Sql
 from moorings.objects.sql_files import SqlFiles
+from moorings.objects.timers import TimerOwner
 from moorings.objects.transaction import Transaction
 from moorings.store import Commit, Migration, Store
 
@@ -36,8 +37,6 @@ MIGRATIONS: Final = (
         (
             "CREATE TABLE objects_keys (object BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, "
             "PRIMARY KEY (object, key)) WITHOUT ROWID",
-            "CREATE TABLE objects_alarms (object BLOB NOT NULL PRIMARY KEY, due REAL NOT NULL) WITHOUT ROWID",
-            "CREATE INDEX objects_alarms_due ON objects_alarms (due)",
         ),
     ),
 )
@@ -46,15 +45,15 @@ _PUT: Final = "INSERT OR REPLACE INTO objects_keys (object, key, value) VALUES (
 _DELETE: Final = "DELETE FROM objects_keys WHERE object = ? AND key = ?"
 _DELETE_ALL: Final = "DELETE FROM objects_keys WHERE object = ?"
 _GET: Final = "SELECT value FROM objects_keys WHERE object = ? AND key = ?"
-_SET_ALARM: Final = "INSERT OR REPLACE INTO objects_alarms (object, due) VALUES (?, ?)"
-_DELETE_ALARM: Final = "DELETE FROM objects_alarms WHERE object = ?"
-_GET_ALARM: Final = "SELECT due FROM objects_alarms WHERE object = ?"
 _KEYS_A_QUERY: Final = 500
 _LAST_SECOND: Final = 253_402_300_800.0  # the end of the year 9999
 
 
 class Alarms(Protocol):
     """Who wakes the object when its alarm is due; one for each object."""
+
+    def check(self) -> None:
+        """Raises TypeError where the object's class has no ``alarm`` to call."""
 
     def changed(self, due: float | None) -> None:
         """The alarm is durable: when it is due (Unix seconds), or None where it was deleted. Must not raise."""
@@ -91,12 +90,13 @@ class Storage:
         "_overlay",
         "_sql",
         "_store",
+        "owner",
     )
 
     def __init__(
         self,
         store: Store,
-        object_id: bytes,
+        owner: TimerOwner,
         *,
         label: str,
         files: SqlFiles,
@@ -111,7 +111,8 @@ class Storage:
         from the object's other events.
         """
         self._store = store
-        self._object = object_id
+        self.owner = owner
+        self._object = owner.object
         self._label = label
         self._files = files
         self._alarms = alarms
@@ -122,7 +123,7 @@ class Storage:
         self._group = store.group(label, on_failure=self._on_failure)
         self._overlay: dict[bytes, tuple[bytes | None, Commit]] = {}
         self._cleared: Commit | None = None
-        self._alarm: tuple[float | None, Commit] | None = None
+        self._alarm: tuple[float | None, Commit | None] | None = None
         self._commit: Commit | None = None
         self._commit_keys: list[bytes] = []
         self._sql: Sql | None = None
@@ -216,11 +217,12 @@ class Storage:
         self._check()
         if self._alarm is not None:
             return self._alarm[0]
-        rows = await self._store.read(_GET_ALARM, (self._object,))
+        rows = await self._store.read(*timers.alarm_due(self.owner))
         return rows[0][0] if rows else None
 
     def set_alarm(self, when: float | datetime | timedelta) -> Awaitable[None]:
         """Set the one alarm of the object: Unix seconds, a datetime, or a timedelta from now. The past is due now."""
+        self._alarms.check()
         self._on_write()
         self._write_alarm(_due(when, self._clock))
         return NOTHING
@@ -233,11 +235,33 @@ class Storage:
 
     def _write_alarm(self, due: float | None) -> None:
         if due is None:
-            commit = self._group.write(_DELETE_ALARM, (self._object,))
+            commit = self._group.write(*timers.delete_alarm(self.owner))
         else:
-            commit = self._group.write(_SET_ALARM, (self._object, due))
+            commit = self._group.write(*timers.set_alarm(self.owner, due))
         self._alarm = (due, commit)
         self._track(commit)
+
+    def alarm_fires(self) -> None:
+        """The alarm's handler begins: there is no alarm, unless the handler sets one. Its row stays until it is
+        done.
+        """
+        self._alarm = (None, None)
+
+    def alarm_fired(self) -> None:
+        """What became of the alarm that fired is stored."""
+        if self._alarm == (None, None):
+            self._alarm = None
+
+    def write_timer(self, statement: timers.Statement, due: float | None) -> None:
+        """Add or remove a schedule, as part of this turn's unit; its timer is armed once it is durable."""
+        self._on_write()
+        commit = self._group.write(*statement)
+        commit.add_done_callback(lambda commit: self._alarms.changed(due) if commit.error is None else None)
+
+    async def schedules(self) -> Sequence[timers.TimerRow]:
+        """The schedules of the object, the earliest first, once all its writes are durable."""
+        await self.sync()
+        return [timers.row_of(row) for row in await self._store.read(*timers.schedules(self.owner))]
 
     # --- durability ---------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from moorings.clock import Clock
@@ -16,10 +17,27 @@ from moorings.containers.slots import Slots
 from moorings.objects.activation import Activation
 from moorings.objects.durable_object import DurableObject
 from moorings.objects.namespace import Namespace
+from moorings.objects.sql_files import SqlFiles
 from moorings.objects.state import DurableObjectState
+from moorings.objects.storage import Storage
+from moorings.objects.timers import TimerOwner
 from moorings.observer import Observer
+from moorings.server.timing import ObjectAlarms, Timing
+from moorings.store import Store
 from moorings.worker.env import Env
 from moorings.worker.loader import Application
+
+
+@dataclass(frozen=True, slots=True)
+class StorageParts:
+    """What the storage of objects is made of."""
+
+    store: Store
+    files: SqlFiles
+
+
+def _nothing() -> None:
+    """A write of an object that has no container to keep awake."""
 
 
 class Objects:
@@ -33,15 +51,20 @@ class Objects:
         service: ContainerService,
         clock: Clock,
         observer: Observer,
+        storage: StorageParts | None = None,
     ) -> None:
         self._service = service
         self._clock = clock
         self._observer = observer
+        self._storage = storage
         self._variables = dict(variables)
         self._options: dict[str, ContainerOptions] = {}
         self._slots: dict[str, Slots] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.env = Env({})
+        self.timing = (
+            None if storage is None else Timing(storage.store, self.namespaces, clock=clock, observer=observer)
+        )
         self.reload(app, variables)
 
     def reload(self, app: Application, variables: Mapping[str, Any]) -> list[Controller]:
@@ -86,7 +109,25 @@ class Objects:
             services["controller"] = controller
             services["container"] = ContainerHandle(controller)
         activation.env = self.env
-        activation.state = DurableObjectState(activation, services)
+        activation.state = DurableObjectState(activation, services, self._open_storage if self._storage else None)
+
+    def _open_storage(self, activation: Activation) -> Storage:
+        parts = self._storage
+        assert parts is not None
+        assert self.timing is not None
+        subject = activation.subject
+        controller = activation.hosted
+        return Storage(
+            parts.store,
+            TimerOwner(activation.id.raw, subject.class_name, subject.name),
+            label=subject.label,
+            files=parts.files,
+            alarms=ObjectAlarms(self.namespaces[subject.class_name].cls, self.timing.timers),
+            clock=self._clock,
+            on_write=controller.activity.renew if isinstance(controller, Controller) else _nothing,
+            on_failure=activation.storage_failed,
+            exclusive=activation.block,
+        )
 
     @property
     def container_classes(self) -> Collection[str]:

@@ -12,18 +12,21 @@ from typing import Any
 
 from moorings.clock import Clock, SystemClock
 from moorings.config.env_file import read_env_file
+from moorings.containers import records
 from moorings.containers.controller import Controller
 from moorings.containers.lifecycle import DOWN
-from moorings.containers.records import MIGRATIONS, StoredRecords
+from moorings.containers.records import StoredRecords
 from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
 from moorings.errors import StoreError
 from moorings.http import Debug, HttpServer, Request, Response, problem_response
+from moorings.objects import storage, timers
+from moorings.objects.sql_files import SqlFiles
 from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
 from moorings.server.adopting import adopt_all
-from moorings.server.objects import Objects
+from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.watchdog import Watchdog
 from moorings.store import DataFolder, SqliteStore
@@ -31,6 +34,9 @@ from moorings.worker import cron
 from moorings.worker.cron import CronScheduler
 from moorings.worker.host import WorkerHost
 from moorings.worker.loader import Application, load_application
+
+MIGRATIONS = (*records.MIGRATIONS, *storage.MIGRATIONS, *timers.MIGRATIONS, *cron.MIGRATIONS)
+"""The tables of all packages."""
 
 DEV_STOP_GRACE = 10.0
 """Seconds between the stop signal and SIGKILL at most, in ``dev``."""
@@ -55,6 +61,7 @@ class Platform:
         self.url = ""
         self._folder: DataFolder | None = None
         self._store: SqliteStore | None = None
+        self._files: SqlFiles | None = None
         self._runtime: ContainerRuntime | None = None
         self._service: ContainerService | None = None
         self._objects: Objects | None = None
@@ -83,9 +90,7 @@ class Platform:
     async def _open(self, app: Application, variables: Mapping[str, Any]) -> None:
         debug = self.options.debug
         self._folder = DataFolder.open(self.options.data, started_at=self.clock.time())
-        self._store = await SqliteStore.open(
-            self._folder.path, migrations=(*MIGRATIONS, *cron.MIGRATIONS), clock=self.clock
-        )
+        self._store = await SqliteStore.open(self._folder.path, migrations=MIGRATIONS, clock=self.clock)
         self._runtime = ProcessRuntime(self.options.data / "process")
         self._service = ContainerService(
             app=app.name,
@@ -96,7 +101,15 @@ class Platform:
             budgets=Budgets(longest_stop_grace=DEV_STOP_GRACE if debug else None),
         )
         found = await self._runtime.open(self._service)
-        self._objects = Objects(app, variables, service=self._service, clock=self.clock, observer=self.observer)
+        self._files = SqlFiles(self.options.data / "sql")
+        self._objects = Objects(
+            app,
+            variables,
+            service=self._service,
+            clock=self.clock,
+            observer=self.observer,
+            storage=StorageParts(self._store, self._files),
+        )
         await adopt_all(found, service=self._service, objects=self._objects, clock=self.clock, observer=self.observer)
         self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
         self._server = HttpServer(
@@ -114,6 +127,8 @@ class Platform:
             store=self._store, clock=self.clock, observer=self.observer, run=self._worker.scheduled
         )
         await self._cron.use(app.settings.crons)
+        if self._objects.timing is not None:
+            await self._objects.timing.timers.start()
 
     def _store_failed(self, error: StoreError) -> None:
         self.observer.notify(ErrorReported("store", error))
@@ -183,6 +198,12 @@ class Platform:
             if hasattr(namespace, "class_name")
         }
 
+    @property
+    def variables(self) -> list[str]:
+        """The names of the variables in ``env``."""
+        assert self._objects is not None
+        return [name for name in self._objects.env if name not in self.bindings]
+
     # --- stopping -----------------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
@@ -246,9 +267,13 @@ class Platform:
         if self._worker is not None:
             await self._worker.close(grace=0.0 if self._hurry.is_set() else 5.0)
         if self._objects is not None:
+            if self._objects.timing is not None:
+                await self._objects.timing.timers.stop()
             await self._objects.shutdown()
         if self._runtime is not None:
             await self._runtime.close(containers)
+        if self._files is not None:
+            await self._files.close()
         if self._store is not None:
             await self._store.close()
         if self._folder is not None:

@@ -9,9 +9,13 @@ from typing import Any
 
 from moorings.clock import ManualClock
 from moorings.errors import StoreError
+from moorings.objects import timers
 from moorings.objects.sql_files import SqlFiles
 from moorings.objects.storage import MIGRATIONS, Storage
+from moorings.objects.timers import TimerOwner
 from moorings.store import SqliteStore, Synchronous
+
+TABLES = (*MIGRATIONS, *timers.MIGRATIONS)
 
 
 class Wakes:
@@ -19,6 +23,9 @@ class Wakes:
 
     def __init__(self) -> None:
         self.changes: list[float | None] = []
+
+    def check(self) -> None:
+        """Every class has an alarm."""
 
     def changed(self, due: float | None) -> None:
         self.changes.append(due)
@@ -43,7 +50,7 @@ class Place:
     ) -> Storage:
         return Storage(
             self.store,
-            bytes([name]) * 32,
+            TimerOwner(bytes([name]) * 32, "Thing", str(name)),
             label=f"Thing/{name}",
             files=self.files,
             alarms=self.wakes,
@@ -56,7 +63,7 @@ class Place:
 
 @asynccontextmanager
 async def place(folder: Path, *, synchronous: Synchronous = Synchronous.FULL) -> AsyncIterator[Place]:
-    store = await SqliteStore.open(folder, migrations=MIGRATIONS, clock=ManualClock(), synchronous=synchronous)
+    store = await SqliteStore.open(folder, migrations=TABLES, clock=ManualClock(), synchronous=synchronous)
     files = SqlFiles(folder / "sql", synchronous=synchronous)
     try:
         yield Place(store, files)

@@ -469,7 +469,7 @@ async def test_an_alarm_is_set_in_seconds_by_datetime_or_by_timedelta(here: Plac
     await storage.sync()
     assert await storage.get_alarm() == due
     assert await here.storage().get_alarm() == due
-    assert await here.store.read("SELECT due FROM objects_alarms") == [(due,)]
+    assert await here.store.read("SELECT due FROM objects_timers") == [(due,)]
 
 
 @pytest.mark.parametrize("when", [None, "5", True, 1_700_000_000_000, -1, float("nan"), float("inf")], ids=str)

@@ -16,10 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from moorings.clock import ManualClock
 from moorings.objects.sql_files import SqlFiles
-from moorings.objects.storage import MIGRATIONS, Storage
+from moorings.objects.storage import Storage
 from moorings.objects.transaction import Transaction
 from moorings.store import SqliteStore
-from tests.unit.objects.storing import Place
+from tests.unit.objects.storing import TABLES, Place
 
 T = TypeVar("T")
 Model = dict[str, Any]
@@ -52,7 +52,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.store = self.run(SqliteStore.open(self.folder, migrations=MIGRATIONS, clock=ManualClock()))
+        self.store = self.run(SqliteStore.open(self.folder, migrations=TABLES, clock=ManualClock()))
         self.files = self.run(self.make_files())
         self.storage: Storage = Place(self.store, self.files).storage()
 
