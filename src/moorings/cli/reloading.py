@@ -217,6 +217,7 @@ class Reloader:
         wanted = plan(before, now, old, time=clock.time())
         began = clock.monotonic()
         restarted: list[Restarted] = []
+        bindings, variables = self._platform.bindings, self._platform.variables
         what = self._relative(wanted.worker) if wanted.worker is not None else ""
         try:
             if wanted.worker is not None:
@@ -238,6 +239,10 @@ class Reloader:
             self._reporter.notify(ErrorReported(f"reloading {what}", error))
         else:
             self._reporter.reloaded(what, clock.monotonic() - began, restarted)
+            added = {name: cls for name, cls in self._platform.bindings.items() if bindings.get(name) != cls}
+            named = [name for name in self._platform.variables if name not in variables]
+            if added or named:
+                self._reporter.bound(self._platform.app or old, added, named)
 
     def _relative(self, path: Path) -> str:
         return os.path.relpath(path, self._file.parent)

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import uvloop
@@ -37,9 +38,9 @@ def run(options: PlatformOptions) -> int:
     reconfigure = getattr(stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    reporter = make_reporter(options, Writer(stdout))
+    reporter, capture = make_reporter(options, Writer(stdout))
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with capture, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_Run(options, reporter).until_stopped())
     except (MooringsError, OSError) as error:
         reporter.close()
@@ -50,16 +51,18 @@ def run(options: PlatformOptions) -> int:
     return 0
 
 
-def make_reporter(options: PlatformOptions, writer: Writer) -> Reporter:
-    """For people in ``dev``, for log collectors in ``serve``."""
+def make_reporter(options: PlatformOptions, writer: Writer) -> tuple[Reporter, AbstractContextManager[None]]:
+    """For people in ``dev``, for log collectors in ``serve``; and what captures the worker's own output meanwhile."""
     if options.mode is Mode.SERVE:
+        from moorings.cli.reporting.capture import captured
         from moorings.cli.reporting.json_lines import JsonReporter
 
-        return JsonReporter(writer, SystemClock())
+        log = JsonReporter(writer, SystemClock())
+        return log, captured(log)
     from moorings.cli.reporting.human import HumanReporter
     from moorings.cli.reporting.screen import make_screen
 
-    return HumanReporter(writer, make_screen(writer))
+    return HumanReporter(writer, make_screen(writer)), nullcontext()
 
 
 class _Run:
@@ -91,7 +94,8 @@ class _Run:
             self._reporter.stopped(0)
             return
         assert self._platform.app is not None
-        self._reporter.listening(self._platform.url, self._platform.app, self._platform.bindings)
+        self._reporter.bound(self._platform.app, self._platform.bindings, self._platform.variables)
+        self._reporter.listening(self._platform.url, self._platform.app)
         try:
             if reloader is not None:
                 await self._unless_stopped(reloader.work())

@@ -18,6 +18,7 @@ from tests.support.raw import Connection, Truncated, get, request
 
 WORKER = """
 import asyncio
+import logging
 import sys
 from pathlib import Path
 from moorings import Container, Response, WorkerEntrypoint
@@ -34,6 +35,19 @@ class Default(WorkerEntrypoint):
             raise KeyError("a secret")
         if request.url.path == "/variables":
             return Response.json({name: self.env[name] for name in self.env if name.startswith("VAR_")})
+        if request.url.path == "/talk":
+            print("first\\nthird")
+            print("second", file=sys.stderr)
+            logger = logging.getLogger("shop")
+            logger.warning("%d of %d", 3, 4)
+            logger.debug("not for production")
+            try:
+                1 / 0
+            except ZeroDivisionError:
+                logger.exception("no luck")
+            print("without an end", end="")
+            print()
+            return Response("talked")
         if request.url.path == "/wait":
             while not Path(request.url.query["for"]).exists():
                 await asyncio.sleep(0.01)
@@ -61,9 +75,27 @@ def log(platform: Platform) -> list[dict[str, Any]]:
 async def test_the_log_is_json_and_says_where_it_listens(platform: Platform) -> None:
     [line] = [line for line in log(platform) if line["message"] == "listening"]
     assert line["url"] == f"http://127.0.0.1:{platform.address[1]}"
-    assert line["bindings"] == {"BOX": "Box"}
     assert line["level"] == "info"
     assert line["time"].endswith("Z")
+
+
+async def test_the_log_names_bindings_and_variables_but_no_values(platform: Platform) -> None:
+    [line] = [line for line in log(platform) if line["message"] == "bound"]
+    assert line["bindings"] == {"BOX": "Box"}
+    assert line["variables"] == ["VAR_TOKEN"]
+    assert "a b" not in platform.output
+
+
+async def test_what_the_worker_prints_and_logs_is_json_as_well(platform: Platform) -> None:
+    await get(platform.address, "/talk")
+    await asyncio.to_thread(platform.wait_for_output, "without an end")
+    lines = log(platform)
+    assert ("worker output", "stdout", "first") in [(x["message"], x.get("stream"), x.get("line")) for x in lines]
+    assert ("worker output", "stderr", "second") in [(x["message"], x.get("stream"), x.get("line")) for x in lines]
+    [warned] = [line for line in lines if line["message"] == "3 of 4"]
+    assert (warned["level"], warned["logger"]) == ("warning", "shop")
+    [failed] = [line for line in lines if line["message"] == "no luck"]
+    assert "ZeroDivisionError" in failed["traceback"]
 
 
 async def test_clients_are_told_a_code_and_nothing_else(platform: Platform) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moorings.cli.reporting.reporter import Restarted, count
 from moorings.cli.reporting.screen import Screen, colour, shown
@@ -69,11 +69,16 @@ class HumanReporter:
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
-    def listening(self, url: str, app: Application, bindings: dict[str, str]) -> None:
-        """It serves: what is bound, and where."""
+    def bound(self, app: Application, bindings: Mapping[str, str], variables: Sequence[str]) -> None:
+        """What is new in ``env``."""
         for binding, class_name in bindings.items():
             what = describe(app.options.get(class_name))
             self._screen.line(("  env.", "dim"), (binding, "bold"), (f" → {class_name} ({what})", ""))
+        for name in variables:
+            self._screen.line(("  env.", "dim"), (name, "bold"), (" (variable)", ""))
+
+    def listening(self, url: str, app: Application) -> None:
+        """It serves."""
         self._screen.line(("Listening on ", ""), (url, "bold underline"), (" (Ctrl-C stops it)", "dim"))
 
     def reloaded(self, what: str, took: float, restarted: Sequence[Restarted]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -39,9 +40,28 @@ class JsonReporter:
             case ErrorReported(where, error, subject):
                 self._log("error", f"{where}: {error}", **_error(error), **({} if subject is None else _about(subject)))
 
-    def listening(self, url: str, app: Application, bindings: dict[str, str]) -> None:
+    def printed(self, stream: Literal["stdout", "stderr"], line: str) -> None:
+        """The worker printed a line."""
+        self._log("info", "worker output", stream=stream, line=line)
+
+    def logged(self, record: logging.LogRecord) -> None:
+        """The worker, or a library of its, logged something."""
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            fields |= _error(record.exc_info[1])
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # the arguments don't fit the format
+            message = f"{record.msg} {record.args}"
+        self._log(record.levelname.lower(), message, at=record.created, **fields)
+
+    def bound(self, app: Application, bindings: Mapping[str, str], variables: Sequence[str]) -> None:
+        """What is in ``env``."""
+        self._log("info", "bound", bindings=dict(bindings), variables=list(variables))
+
+    def listening(self, url: str, app: Application) -> None:
         """It serves."""
-        self._log("info", "listening", url=url, file=str(app.file), bindings=bindings)
+        self._log("info", "listening", url=url, file=str(app.file))
 
     def reloaded(self, what: str, took: float, restarted: Sequence[Restarted]) -> None:
         """A new version serves."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +24,11 @@ class Reporter(Protocol):
     def notify(self, event: Event) -> None:
         """An event of the platform."""
 
-    def listening(self, url: str, app: Application, bindings: dict[str, str]) -> None:
-        """It serves. ``bindings``: names in ``env`` and their classes."""
+    def bound(self, app: Application, bindings: Mapping[str, str], variables: Sequence[str]) -> None:
+        """What is new in ``env``: bindings and their classes, and names of variables (never their values)."""
+
+    def listening(self, url: str, app: Application) -> None:
+        """It serves."""
 
     def reloaded(self, what: str, took: float, restarted: Sequence[Restarted]) -> None:
         """A new version of ``what`` serves, after ``took`` seconds."""
