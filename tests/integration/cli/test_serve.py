@@ -156,4 +156,5 @@ async def refused(platform: Platform) -> None:
     """Wait until the platform takes no new connections."""
     with contextlib.suppress(ConnectionRefusedError):
         while True:
-            (await Connection.open(platform.address)).close()
+            with contextlib.suppress(ConnectionResetError):  # it was in the queue of a listener that closed
+                (await Connection.open(platform.address)).close()

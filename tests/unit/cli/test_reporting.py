@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from moorings.cli.reporting.capture import LONGEST_LINE, captured
 from moorings.cli.reporting.human import HumanReporter, describe, duration
 from moorings.cli.reporting.json_lines import JsonReporter
 from moorings.cli.reporting.reporter import Census
@@ -167,6 +169,35 @@ def test_an_error_is_logged_with_its_code_and_traceback() -> None:
     assert second["code"] == "container_failed_to_start"
     assert second["output"] == ["no config"]
     assert second["container"] == "SessionBackend/alice"
+
+
+def test_what_is_printed_meanwhile_becomes_whole_lines() -> None:
+    stream = io.StringIO()
+    reporter = JsonReporter(Writer(stream), ManualClock(start=0.0))
+    with captured(reporter):
+        print("one", end=" ")
+        print("line\nand", end="")
+        print("x" * LONGEST_LINE)
+        logging.getLogger("shop").warning("%d of %d", 3, 4)
+        print("no end", end="")
+    reporter.close()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("line") or line["message"] for line in lines] == [
+        "one line",
+        "and" + "x" * (LONGEST_LINE - 3),
+        "xxx",
+        "3 of 4",
+        "no end",
+    ]
+
+
+def test_a_log_message_whose_arguments_do_not_fit_is_logged_with_them() -> None:
+    stream = io.StringIO()
+    reporter = JsonReporter(Writer(stream), ManualClock(start=0.0))
+    reporter.logged(logging.LogRecord("shop", logging.ERROR, __file__, 1, "%d of %d", ("no number",), None))
+    reporter.close()
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["message"]) == ("error", "%d of %d ('no number',)")
 
 
 # --- counting and writing ---------------------------------------------------------------------------------------------

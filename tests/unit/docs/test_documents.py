@@ -144,7 +144,7 @@ def test_every_layer_is_explained() -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_workers_in_the_pages_load(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page)):
-        if block.language == "python" and "WorkerEntrypoint)" in block.text:
+        if block.language == "python" and "from moorings import" in block.text and "WorkerEntrypoint)" in block.text:
             folder = tmp_path / str(number)
             folder.mkdir()
             (folder / "worker.py").write_text(block.text)

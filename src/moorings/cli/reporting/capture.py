@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Literal, Protocol
 
 LONGEST_LINE = 16 * 1024
-"""Characters after which a line without an end is taken as it is."""
+"""Characters after which a line that hasn't ended is handed on in pieces."""
 
 
 class Log(Protocol):
@@ -46,9 +46,9 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         with self._lock:
             *lines, self._rest = (self._rest + text).split("\n")
-            if len(self._rest) > LONGEST_LINE:
-                lines.append(self._rest)
-                self._rest = ""
+            while len(self._rest) > LONGEST_LINE:
+                lines.append(self._rest[:LONGEST_LINE])
+                self._rest = self._rest[LONGEST_LINE:]
         for line in lines:
             self._take(line)
         return len(text)
