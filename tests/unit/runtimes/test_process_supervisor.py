@@ -198,9 +198,8 @@ signal.pause()
     await asyncio.to_thread(platform.communicate)
     runtime, _, found = await reopened(lab)
     await runtime.close(OnClose.KEEP)
-    if found.ended:  # the dying platform may have cleaned up before
-        assert {exit.reason for _, exit in found.ended} == {ExitReason.PLATFORM}
-        assert sorted(ended.pid or 0 for ended, _ in found.ended) == sorted(pids)
+    assert {exit.reason for _, exit in found.ended} == {ExitReason.PLATFORM}
+    assert sorted(ended.pid or 0 for ended, _ in found.ended) == sorted(pids)
     assert list(found.running) == []
     assert not any(map(is_running, pids))
     assert list((lab.data / "run").rglob("home")) == []

@@ -19,6 +19,7 @@ from moorings.runtimes.process.output import LogSettings
 from moorings.runtimes.process.paths import Layout
 from moorings.runtimes.process.reaper import Reaper
 from moorings.runtimes.process.records import Record, Records
+from moorings.runtimes.process.trash import Trash
 
 _LOOK_AFTER_FOLDER = 2.0  # seconds between two looks whether the data folder still exists, without a platform
 _CLOSING = 10.0  # seconds at most from a shutdown to the exit
@@ -42,8 +43,7 @@ class Service:
         self._boot = proc.boot_id()
         self._platform: Connection | None = None
         self._idle: Timer | None = None
-        self._waste: list[str] = []
-        self._is_deleting = False
+        self._trash = Trash(self._reaper, emptied=self._consider_leaving, say=say)
         self._is_terminating = False
         self._closing: Callable[[], None] | None = None
         self._handlers: dict[type, Callable[..., wire.Answer | None]] = {
@@ -149,8 +149,8 @@ class Service:
         except OSError as error:
             return wire.Refused(f"it can't be prepared in {self._layout.run}: {error.strerror}")
         assert self._platform is not None
+        self._record(container)  # before the answer: what was answered is found again
         self._platform.answer(number, wire.Started(container.incarnation))
-        self._record(container)
         container.note(f"started as process {container.incarnation.pid}, token {request.token}")
         return None
 
@@ -182,7 +182,7 @@ class Service:
             for descriptor in descriptors:
                 os.close(descriptor)
             if has_folder:
-                self._delete(self._records.remove(token))
+                self._trash.add(self._records.remove(token))
             raise
         os.close(out_child)
         os.close(err_child)
@@ -267,7 +267,7 @@ class Service:
         container.close()
         incarnation = container.incarnation
         self._ports.give_back(incarnation.ports.values())
-        self._delete(self._records.empty(incarnation.token))
+        self._trash.add(self._records.empty(incarnation.token))
         container.note(f"process {incarnation.pid} ended with {container.ending.code} ({container.ending.reason})")
         if container.is_discarded:
             self._drop(container)
@@ -287,29 +287,7 @@ class Service:
 
     def _drop(self, container: Container) -> None:
         del self._containers[container.incarnation.token]
-        self._delete(self._records.remove(container.incarnation.token))
-
-    def _delete(self, waste: list[str]) -> None:
-        """Delete folders in a process of its own: a container may leave a million files."""
-        self._waste += waste
-        if self._is_deleting or not self._waste:
-            return
-        paths, self._waste = self._waste[:500], self._waste[500:]
-        command = 'chmod -R u+rwX -- "$@"; exec rm -rf -- "$@"'  # caches such as Go's have folders without w
-        try:
-            pid = os.posix_spawn(
-                "/bin/sh", ["sh", "-c", command, "sh", *paths], {"PATH": os.defpath}, setsigdef=[signal.SIGPIPE]
-            )
-        except OSError as error:
-            say(f"private folders can't be deleted: {error.strerror}")  # the next supervisor tries again
-            return
-        self._is_deleting = True
-        self._reaper.watch_helper(pid, self._deleted)
-
-    def _deleted(self) -> None:
-        self._is_deleting = False
-        self._delete([])
-        self._consider_leaving()
+        self._trash.add(self._records.remove(container.incarnation.token))
 
     def _adopt_records(self) -> None:
         """Kill what an earlier supervisor left running, and keep what it knew about ends."""
@@ -332,12 +310,12 @@ class Service:
             container.has_ended = True
             container.tail.add(record.tail)
             container.ending = record.ending or wire.Ending(137, "platform", time.time())
-            self._delete(self._records.empty(record.incarnation.token))
+            self._trash.add(self._records.empty(record.incarnation.token))
             if record.ending is None:
                 self._record(container)
         known = {self._layout.incarnation(token) for token in self._containers}
-        self._delete([self._records.discard(folder) for folder in folders - known])
-        self._delete([os.path.join(self._layout.trash, name) for name in os.listdir(self._layout.trash)])
+        self._trash.add([self._records.discard(folder) for folder in folders - known])
+        self._trash.add([os.path.join(self._layout.trash, name) for name in os.listdir(self._layout.trash)])
 
     # --- going away ---------------------------------------------------------------------------------------------------
 
@@ -380,7 +358,7 @@ class Service:
         for container in list(self._containers.values()):
             self._drop(container)
         self._reaper.kill_everything()
-        if self._is_deleting:
+        if self._trash.is_busy:
             return  # comes back when that is done
         if self._reaper.has_strays():
             self._loop.call_later(0.002, self._finish_closing)
