@@ -25,7 +25,7 @@ class CronExpression:
         """Raises ValueError with what is wrong."""
         fields = text.split()
         if len(fields) != 5:
-            raise ValueError(f"it has {len(fields)} fields")
+            raise ValueError(f"it has {len(fields)} field{'' if len(fields) == 1 else 's'}")
         self.text = " ".join(fields)
         self._rule = " ".join([*fields[:4], ",".join(_weekdays(term) for term in fields[4].split(","))])
         try:
