@@ -1,11 +1,11 @@
 """Lending the interpreter lock to the writer thread.
 
 Why it exists: a thread that waits for the interpreter lock gets it when the holder blocks, or after
-``sys.getswitchinterval()`` without a release. A saturated event loop does neither: it polls without blocking, many times
-per interval, and each release is too short for another thread to be sure to wake up in. How often one does depends on
-what else the machine is doing: beside a saturated uvloop, commits were measured that took from milliseconds to seconds.
-So the loop, while it has a batch in flight, stops now and then until the writer thread has had its turn. A loop that
-rests does not notice.
+``sys.getswitchinterval()`` without a release. A saturated event loop does neither: it polls without blocking, many
+times per interval, and each release is too short for another thread to be sure to wake up in. How often one does
+depends on what else the machine is doing: beside a saturated uvloop, commits were measured that took from
+milliseconds to seconds. So the loop, while it has a batch in flight, stops now and then until the writer thread has
+had its turn. A loop that rests does not notice.
 """
 
 from __future__ import annotations
