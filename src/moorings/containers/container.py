@@ -125,7 +125,7 @@ class Container(DurableObject):
         """
         controller = self._controller
         if ports is None:
-            if not controller.warm_ports.issuperset(controller.options.awaited_ports) or not controller.warm_ports:
+            if not controller.warm:
                 await controller.ready()
         else:
             await controller.ready((ports,) if isinstance(ports, int) else tuple(ports))

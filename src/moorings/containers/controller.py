@@ -52,6 +52,8 @@ class Controller:
         self.last_change = service.clock.time()
         self.exit_code: int | None = None
         self.incarnation: Incarnation | None = None
+        self.warm = False
+        """Whether every port that is awaited by default is warm, so that there is nothing to wait for."""
         self.warm_ports: frozenset[int] = frozenset()
         """Ports that a request may be sent to at once: seen accepting, and ``on_start`` is over."""
         self.activity = Activity(service.clock, options.sleep_after, self._idle)
@@ -92,7 +94,13 @@ class Controller:
     def adopt_options(self, options: ContainerOptions) -> None:
         """Take the options of a new version of the class; a container that runs keeps those it was started with."""
         self.options = options
+        self.cool()
         self.activity.sleep_after = options.sleep_after
+
+    def cool(self) -> None:
+        """From now on requests have to ask whether they may pass."""
+        self.warm = False
+        self.warm_ports = frozenset()
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
@@ -259,6 +267,7 @@ class Controller:
             self.move(Move.READY)
         if not in_hook:
             self.warm_ports = frozenset(incarnation.open_ports)
+            self.warm = self.warm_ports.issuperset(self.options.awaited_ports)
 
     def check_declared(self, port: int) -> None:
         """Raises ConfigError where the class doesn't declare a port."""
@@ -311,7 +320,7 @@ class Controller:
     def _ended(self, incarnation: Incarnation, exit: Exit) -> None:
         self.activity.disarm()
         self.ending.disarm()
-        self.warm_ports = frozenset()
+        self.cool()
         self.incarnation = None
         subject, raw = self.subject, self.activation.id.raw
         self._kept_safe(

@@ -44,7 +44,7 @@ class Ending:
 
     def _begin(self, incarnation: Incarnation) -> None:
         incarnation.stopping = True
-        self._controller.warm_ports = frozenset()
+        self._controller.cool()
         self._controller.activity.disarm()
         self._controller.move(Move.STOP)
 

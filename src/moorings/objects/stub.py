@@ -139,15 +139,16 @@ def stub_type(cls: type[DurableObject]) -> type[Stub]:
 
 
 def _inline_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    is_async = inspect.iscoroutinefunction(method)
+
     async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
         if current_event.get() is not None:
             await caller_written()
         activation = self._live()
-        if activation.gate.free:
-            result = method(activation.instantiated(), *args, **kwargs)
-        else:
-            result = activation.deliver(name, lambda instance: method(instance, *args, **kwargs))
-        return await result if inspect.isawaitable(result) else result
+        if not activation.gate.free:
+            return await activation.deliver(name, lambda instance: method(instance, *args, **kwargs))
+        result = method(activation.instantiated(), *args, **kwargs)
+        return await result if is_async else result
 
     return _dressed(call, name, method)
 

@@ -25,6 +25,7 @@ from moorings.objects.sql_files import SqlFiles
 from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
+from moorings.server import garbage
 from moorings.server.adopting import adopt_all
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
@@ -129,6 +130,7 @@ class Platform:
         await self._cron.use(app.settings.crons)
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
+        garbage.settle()
 
     def _store_failed(self, error: StoreError) -> None:
         self.observer.notify(ErrorReported("store", error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from types import CoroutineType
 from typing import Any
 
 from moorings.errors import WorkerError
@@ -28,7 +29,7 @@ class WorkerHost:
     async def handle(self, request: Request) -> Response:
         """Answer one request. Raises whatever the user's code raises, and WorkerError where it returns no Response."""
         answer: Any = self.worker(self._ctx, self.env).fetch(request)
-        if asyncio.iscoroutine(answer):
+        if type(answer) is CoroutineType or asyncio.iscoroutine(answer):
             answer = await answer
         if not isinstance(answer, Response):
             raise WorkerError(
