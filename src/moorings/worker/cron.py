@@ -158,7 +158,7 @@ class CronScheduler:
         now = self._clock.time()
         for item in due(self._crons, self._last, now):
             self._begin(item)
-        upcoming = min(cron.next(max(now, self._last[cron.text])) for cron in self._crons)
+        upcoming = min(cron.next(now) for cron in self._crons)
         self._timer = self._clock.call_later(min(upcoming - self._clock.time(), LOOK), self._tick)
 
     def _begin(self, item: Due) -> None:

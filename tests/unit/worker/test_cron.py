@@ -252,16 +252,36 @@ async def test_a_run_whose_record_cannot_be_written_is_reported_and_begun_all_th
     assert platform.times == ["12:01", "12:02"]
 
 
+async def test_a_store_that_failed_once_is_written_again(platform: Platform) -> None:
+    await platform.start("* * * * *")
+    assert platform.store is not None
+    await platform.store.group("test").write("ALTER TABLE cron RENAME TO elsewhere")
+    await platform.advance(60)
+    await platform.store.group("test").write("ALTER TABLE elsewhere RENAME TO cron")
+    await platform.advance(60)
+    assert platform.times == ["12:01", "12:02"]
+    assert len([event for event in platform.observer.events if isinstance(event, ErrorReported)]) == 1
+    assert await platform.rows() == {"* * * * *": int(NOON) + 120}
+
+
 # --- wall time --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_machine_that_slept_makes_up_for_the_latest_minute_once(platform: Platform) -> None:
     await platform.start("* * * * *")
     await platform.advance(60)
-    platform.clock.adjusted += 600  # wall time jumps, the clock that timers go by doesn't
+    platform.clock.adjusted += 600
     await platform.advance(60)
     assert platform.times == ["12:01", "12:12"]
     assert len(platform.warnings) == 1
+
+
+async def test_a_minute_that_came_near_while_the_machine_slept_is_not_waited_for_too_long(platform: Platform) -> None:
+    await platform.start("0 13 * * *")
+    platform.clock.adjusted += 3550
+    await platform.advance(60)
+    assert platform.times == ["13:00"]
+    assert platform.warnings == []
 
 
 async def test_no_minute_runs_twice_where_wall_time_is_set_back(platform: Platform) -> None:
