@@ -117,7 +117,7 @@ class CronScheduler:
     async def use(self, crons: Collection[CronExpression]) -> None:
         """Go by these crons from now on; at the first call, make up for what was missed. Raises StoreError.
 
-        A cron that is new is due from the next minute on; one that is gone is forgotten.
+        A cron that is new is due from the next minute on; one that is gone is forgotten. Both are on disk at the end.
         """
         if self._last is None:
             self._last = {expression: int(minute) for expression, minute in await self._store.read(_SELECT)}
@@ -131,6 +131,9 @@ class CronScheduler:
             # A minute in the far future was recorded by a clock that was wrong; waiting for it might be forever.
             if self._last.get(cron.text, this_minute + TOO_OLD) >= this_minute + TOO_OLD:
                 self._record(cron, this_minute)
+        if self._group is not None and (pending := self._group.pending()) is not None:
+            with contextlib.suppress(StoreError):  # reported
+                await pending
         self._tick()
 
     def halt(self) -> None:
