@@ -1,7 +1,8 @@
 """Names and ids.
 
 An id is 32 bytes, shown as 64 hex digits. The id of a name is a hash of the class's name and the name, so it is the
-same on every machine forever; nothing needs to be stored to find it again. The first byte decides the shard.
+same on every machine forever; nothing needs to be stored to find it again. The first byte decides the shard, the
+last eight are a mark of the class, so that an id of one class is never taken for another's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import hashlib
 import secrets
 
 MAX_NAME_BYTES = 1024
+
+MARK_BYTES = 8
+"""How many bytes at an id's end tell which class it belongs to."""
 
 
 class ObjectId:
@@ -52,20 +56,28 @@ def check_name(name: str) -> bytes:
 
 
 def id_from_name(class_name: str, name: str) -> ObjectId:
-    """The id of a name within a class: SHA-256 over both, the same forever."""
+    """The id of a name within a class: a hash of both, the same forever."""
     encoded = check_name(name)
-    return ObjectId(hashlib.sha256(class_name.encode() + b"\0" + encoded).digest(), name)
+    return ObjectId(_marked(class_name, hashlib.sha256(class_name.encode() + b"\0" + encoded).digest()), name)
 
 
-def id_from_string(text: str) -> ObjectId:
-    """An id from its 64 hex digits. Raises TypeError or ValueError."""
+def id_from_string(class_name: str, text: str) -> ObjectId:
+    """An id of that class from its 64 hex digits. Raises TypeError or ValueError, also for an id of another class."""
     if not isinstance(text, str):
         raise TypeError(f"an id is a str of 64 hex digits, not {type(text).__name__}")
     if len(text) != 64 or not all(digit in "0123456789abcdefABCDEF" for digit in text):
         raise ValueError(f"an id has 64 hex digits, not {text[:80]!r}")
-    return ObjectId(bytes.fromhex(text))
+    raw = bytes.fromhex(text)
+    if raw != _marked(class_name, raw):
+        raise ValueError(f"{text} is no id of a {class_name}: each class has ids of its own")
+    return ObjectId(raw)
 
 
-def new_unique_id() -> ObjectId:
+def new_unique_id(class_name: str) -> ObjectId:
     """A random id that no name has."""
-    return ObjectId(secrets.token_bytes(32))
+    return ObjectId(_marked(class_name, secrets.token_bytes(32)))
+
+
+def _marked(class_name: str, raw: bytes) -> bytes:
+    body = raw[:-MARK_BYTES]
+    return body + hashlib.sha256(b"class\0" + class_name.encode() + b"\0" + body).digest()[:MARK_BYTES]

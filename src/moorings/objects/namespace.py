@@ -74,11 +74,11 @@ class Namespace:
 
     def id_from_string(self, text: str) -> ObjectId:
         """An id from its 64 hex digits. Raises TypeError or ValueError."""
-        return identity.id_from_string(text)
+        return identity.id_from_string(self.class_name, text)
 
     def new_unique_id(self) -> ObjectId:
         """A random id that no name has."""
-        return identity.new_unique_id()
+        return identity.new_unique_id(self.class_name)
 
     def get(self, object_id: ObjectId) -> Any:
         """The stub of the object with that id. Raises TypeError for anything that is not an id."""

@@ -15,7 +15,7 @@ class Room(DurableObject):
 
 def test_the_id_of_a_name_is_the_same_forever() -> None:
     assert id_from_name("Room", "alice") == id_from_name("Room", "alice")
-    assert str(id_from_name("Room", "alice")) == "16de3c9332957c819b33cd276a4c2a32c3355f5a3cfebc17cd4719a927a10e7d"
+    assert str(id_from_name("Room", "alice")) == "16de3c9332957c819b33cd276a4c2a32c3355f5a3cfebc1757c17b9f65a60fc3"
 
 
 def test_classes_and_names_never_share_an_id() -> None:
@@ -26,12 +26,12 @@ def test_classes_and_names_never_share_an_id() -> None:
 @given(st.text(min_size=1, max_size=200))
 def test_an_id_survives_its_hex_form(name: str) -> None:
     object_id = id_from_name("Room", name)
-    assert id_from_string(str(object_id)) == object_id
-    assert hash(id_from_string(str(object_id))) == hash(object_id)
+    assert id_from_string("Room", str(object_id)) == object_id
+    assert hash(id_from_string("Room", str(object_id))) == hash(object_id)
 
 
 def test_unique_ids_are_unique_and_have_no_name() -> None:
-    ids = {new_unique_id() for _ in range(100)}
+    ids = {new_unique_id("Room") for _ in range(100)}
     assert len(ids) == 100
     assert all(object_id.name is None for object_id in ids)
 
@@ -56,7 +56,14 @@ def test_a_name_is_a_str(name: object) -> None:
 @pytest.mark.parametrize("text", ["", "ab", "g" * 64, "a" * 63, "0x" + "a" * 62])
 def test_text_that_is_no_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="64 hex digits"):
-        id_from_string(text)
+        id_from_string("Room", text)
+
+
+def test_an_id_of_another_class_is_refused() -> None:
+    for foreign in (id_from_name("Hall", "alice"), new_unique_id("Hall")):
+        with pytest.raises(ValueError, match="is no id of a Room"):
+            id_from_string("Room", str(foreign))
+    assert id_from_string("Room", str(new_unique_id("Room"))).name is None
 
 
 def test_get_takes_ids_only() -> None:
