@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from moorings.http import Limits, Request, Response
-from tests.unit.http.wire import dialled, served
+from tests.unit.http.wire import dialled, served, until
 
 H = "Host: a\r\n"
 CHUNKED = "Transfer-Encoding: chunked\r\n"
@@ -194,8 +194,7 @@ async def test_malformed_chunk_later_in_the_body_fails_where_it_is_read() -> Non
 
     async with served(read) as s, dialled(s.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        while not s.requests:
-            await asyncio.sleep(0)
+        await until(lambda: bool(s.requests))
         await client.send(b"zz\r\n" + SMUGGLED.encode())
         raw = await client.rest()
     assert status_of(raw) == 400

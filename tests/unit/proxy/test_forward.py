@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -97,7 +99,8 @@ async def test_te_trailers_is_sent_on() -> None:
 
 
 async def test_a_client_cannot_strip_essential_fields_through_connection() -> None:
-    extra = "Connection: close, Host, X-Forwarded-For, Cookie, Content-Length, Authorization\r\nCookie: a\r\nAuthorization: b\r\n"
+    extra = "Connection: close, Host, X-Forwarded-For, Cookie, Content-Length, Authorization\r\n"
+    extra += "Cookie: a\r\nAuthorization: b\r\n"
     lines = await seen_head(get("/", extra))
     assert lines[1:4] == ["Host: example.test", "Cookie: a", "Authorization: b"]
     assert "X-Forwarded-For: 127.0.0.1" in lines
@@ -157,7 +160,8 @@ async def test_headers_replaced_by_the_worker_are_sent_instead() -> None:
 
 async def test_response_head_comes_back_as_it_was_without_hop_by_hop_fields() -> None:
     data = (
-        b"HTTP/1.1 299 Very Odd\r\nServer: tiny\r\nDate: never\r\nSet-Cookie: a\r\nset-cookie: b\r\nConnection: X-Mine, keep-alive\r\n"
+        b"HTTP/1.1 299 Very Odd\r\nServer: tiny\r\nDate: never\r\nSet-Cookie: a\r\nset-cookie: b\r\n"
+        b"Connection: X-Mine, keep-alive\r\n"
         b"X-Mine: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nok"
     )
     async with proxied(answering(data)) as p, dialled(p.front.port) as client:
@@ -268,7 +272,9 @@ async def test_large_bodies_pass_with_bounded_memory_however_slow_the_reader() -
         await go.wait()
         left = size
         while left:
-            left -= len(await reader.read(65536))
+            data = await reader.read(65536)
+            assert data, f"{left} bytes are missing"
+            left -= len(data)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(size // 10_000):
             writer.write(b"y" * 10_000)
@@ -276,6 +282,7 @@ async def test_large_bodies_pass_with_bounded_memory_however_slow_the_reader() -
 
     async with proxied(slow) as p, dialled(p.front.port) as client:
         client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        await until(lambda: any(c._write_paused for c in p.pool._connections))
         await until(lambda: any(c._pause for c in p.front.server.connections))
         connection = next(iter(p.pool._connections))
         assert connection.transport is not None
@@ -291,7 +298,9 @@ async def test_large_bodies_pass_with_bounded_memory_however_slow_the_reader() -
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # a ReadTransport as well
         left = size
         while left:
-            left -= len(await client.reader.read(1 << 20))
+            data = await client.reader.read(1 << 20)
+            assert data, f"{left} bytes are missing"
+            left -= len(data)
         await until(lambda: p.ends == [1])
 
 
@@ -504,7 +513,7 @@ async def test_bytes_on_an_idle_connection_close_it() -> None:
 MALFORMED = {
     "no http": b"hello\r\n\r\n",
     "http 2": b"HTTP/2.0 200 OK\r\n\r\n",
-    "length and chunked": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "length and chunked": b"HTTP/1.1 200\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     "bad length": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
     "list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
@@ -563,9 +572,6 @@ async def test_upstream_that_resets_a_close_delimited_answer_aborts_the_client()
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nsome")
         await writer.drain()
         await asyncio.sleep(0.02)
-        import socket
-        import struct
-
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
