@@ -27,6 +27,7 @@ from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
 from moorings.server import garbage
 from moorings.server.adopting import adopt_all
+from moorings.server.dev_trigger import DevTrigger
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.watchdog import Watchdog
@@ -114,7 +115,7 @@ class Platform:
         await adopt_all(found, service=self._service, objects=self._objects, clock=self.clock, observer=self.observer)
         self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
         self._server = HttpServer(
-            self._worker.handle,
+            DevTrigger(self._worker, self.clock).handle if debug else self._worker.handle,
             on_error=self._error_response,
             trusted_proxies=self.options.trusted_proxies,
             clock=self.clock,
