@@ -8,6 +8,7 @@ second opinion on lines, names and values. A head passes only if all agree.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import IntEnum
 
 _ALLOWED = bytes(c for c in range(256) if c == 9 or (c >= 32 and c != 127))
@@ -20,14 +21,29 @@ _SPECIAL = re.compile(
     rb"\r\n(host|content[-_]length|transfer[-_]encoding|connection|keep-alive|proxy-connection|te|trailer|upgrade|expect"
     rb"|http2-settings|x[-_]forwarded[-_](?:for|proto|host))[ \t]*:[ \t]*([^\r\n]*)"
 )
-_HOP_BY_HOP = re.compile(
-    rb"\r\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|expect|http2-settings"
-    rb"|x[-_]forwarded[-_](?:for|proto|host)):[^\r\n]*",
-    re.IGNORECASE,
+# The special fields that are meant for this connection only, or that the platform writes itself.
+DROPPED = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"expect",
+        b"http2-settings",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+    )
 )
-_HOP_BY_HOP_RESPONSE = re.compile(
-    rb"\r\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade):[^\r\n]*", re.IGNORECASE
-)
+DROPPED_FROM_RESPONSES = DROPPED - {
+    b"expect",
+    b"http2-settings",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+}
 
 # What a Connection header may not take off a message: framing, routing, identity (RFC 9110, 7.6.1).
 ESSENTIAL = frozenset(
@@ -60,6 +76,8 @@ ESSENTIAL = frozenset(
     )
 )
 
+_USUAL = (None, b"close", b"keep-alive")  # Connection fields that name no field
+
 
 class Framing(IntEnum):
     """How a body ends, where it isn't a length."""
@@ -68,19 +86,27 @@ class Framing(IntEnum):
     UNTIL_CLOSE = -2
 
 
-def clean(raw: bytes) -> bool:
-    """Whether there is no control byte but TAB, and no CR or LF outside a CRLF."""
-    return len(raw.translate(None, _ALLOWED)) == 2 * raw.count(b"\r\n")
+def clean(raw: bytes, lines: int) -> bool:
+    """Whether there is no control byte but TAB, and no CR or LF outside the CRLFs, of which there are ``lines``."""
+    return len(raw.translate(None, _ALLOWED)) == 2 * lines
 
 
-def special(low: bytes) -> list[tuple[bytes, bytes]]:
-    """The fields the platform must know, of a head in lower case; names and values in order."""
-    return _SPECIAL.findall(low)
+def special(low: bytes) -> Iterator[re.Match[bytes]]:
+    """The fields the platform must know, of a head in lower case; groups are name and value."""
+    return _SPECIAL.finditer(low)
 
 
-def without_hop_by_hop(raw: bytes, connection: bytes | None, *, response: bool) -> bytes:
-    """A field block without the fields that are meant for this connection only (RFC 9110, 7.6.1)."""
-    raw = (_HOP_BY_HOP_RESPONSE if response else _HOP_BY_HOP).sub(b"", raw)
+def without_hop_by_hop(raw: bytes, spans: list[tuple[int, int]], connection: bytes | None) -> bytes:
+    """A field block without ``spans`` and without the fields that Connection names (RFC 9110, 7.6.1)."""
+    parts = []
+    at = 0
+    for start, end in spans:
+        parts.append(raw[at:start])
+        at = end
+    parts.append(raw[at:])
+    raw = b"".join(parts)
+    if connection in _USUAL:
+        return raw
     for name in tokens(connection):
         if name not in ESSENTIAL and re.fullmatch(TOKEN + rb"+", name) is not None:
             raw = re.sub(rb"\r\n" + re.escape(name) + rb":[^\r\n]*", b"", raw, flags=re.IGNORECASE)

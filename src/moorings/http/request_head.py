@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 
 import httptools
 
 from moorings.errors import BadRequest, ExpectationFailed, HeaderFieldsTooLarge, NotImplementedByServer
-from moorings.http.grammar import DIGITS, TOKEN, Framing, clean, special, tokens, without_hop_by_hop
+from moorings.http.grammar import DIGITS, DROPPED, TOKEN, Framing, clean, special, tokens, without_hop_by_hop
 from moorings.http.headers import RawFields
 
-LINE = re.compile(rb"(" + TOKEN + rb"{1,32}) ([!-~]+) HTTP/1\.([01])\r\n")
+LINE = re.compile(rb"(" + TOKEN + rb"{1,32}) ([!\x22$-~]+) HTTP/1\.([01])\r\n")
 _VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]\r\n")
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([/?][^#]*)?", re.IGNORECASE)
@@ -85,6 +86,7 @@ class RequestFields(RawFields):
         "expects_continue",
         "forward",
         "forwarded",
+        "hops",
         "host",
         "keep_alive",
         "length",
@@ -103,6 +105,7 @@ class RequestFields(RawFields):
         self.te: bytes | None = None
         self.forwarded: dict[bytes, bytes] = {}  # the client's own X-Forwarded-* fields
         self.plain = True
+        self.hops: list[tuple[int, int]] = []  # where in ``raw`` the fields are that aren't sent on
         self.keep_alive = minor == 1
         self.forward: bytes | None = None  # what is sent on in its place, once made
 
@@ -123,8 +126,6 @@ def request_line(data: bytes) -> tuple[str, bytes, int]:
         raise NotImplementedByServer("this method is not known here")
     if target[0] != 47 or method == "CONNECT":
         _check_target(method, target)
-    elif b"#" in target:
-        raise BadRequest("the request target has a fragment")
     return method, target, 1 if minor == b"1" else 0
 
 
@@ -174,35 +175,36 @@ def request_fields(head: bytes, eol: int, minor: int, max_headers: int) -> Reque
 
     Raises BadRequest, HeaderFieldsTooLarge, ExpectationFailed, NotImplementedByServer.
     """
-    if not clean(head):
+    lines = head.count(b"\r\n")
+    if not clean(head, lines):
         raise BadRequest("the head has a control byte, or a CR or LF on its own")
-    raw = head[eol:]
-    if raw.count(b"\r\n") - 2 > max_headers:
+    if lines - 2 > max_headers:
         raise HeaderFieldsTooLarge(f"more than {max_headers} header fields")
+    raw = head[eol:]
     fields = RequestFields(raw, minor)
     fields._low = low = raw.lower()
-    found = special(low)
-    if found:
-        _interpret(fields, found, minor)
+    _interpret(fields, special(low), minor)
     if minor == 1 and not fields.host:
         raise BadRequest("the Host field is missing")
     _second_opinion(head)
     return fields
 
 
-def _interpret(fields: RequestFields, found: list[tuple[bytes, bytes]], minor: int) -> None:
+def _interpret(fields: RequestFields, found: Iterator[re.Match[bytes]], minor: int) -> None:
     length: int | None = None
     coding: bytes | None = None
-    for name, value in found:
+    for match in found:
+        name, value = match.groups()
+        value = value.rstrip(b" \t")
+        if name.replace(b"_", b"-") in DROPPED:
+            fields.hops.append(match.span())
         if name == b"host":
-            value = value.rstrip(b" \t")
             if fields.host:
                 raise BadRequest("there is more than one Host field")
             if not good_authority(value):
                 raise BadRequest("the Host field is not a host and port")
             fields.host = value
         elif name == b"content-length":
-            value = value.rstrip(b" \t")
             if length is not None:
                 raise BadRequest("there is more than one Content-Length field")
             if DIGITS.fullmatch(value) is None:
@@ -214,16 +216,18 @@ def _interpret(fields: RequestFields, found: list[tuple[bytes, bytes]], minor: i
             raise BadRequest("a field imitates Content-Length or Transfer-Encoding")
         else:
             fields.plain = False
-            _note(fields, name, value.rstrip(b" \t"), minor)
+            _note(fields, name, value, minor)
     if coding is not None:
         fields.plain = False
         _check_coding(coding, length, minor)
         fields.length = Framing.CHUNKED
     elif length is not None:
         fields.length = length
-    if fields.connection is not None:
+    if fields.connection is not None and fields.connection != b"keep-alive":
         options = tokens(fields.connection)
         fields.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    elif fields.connection is not None:
+        fields.keep_alive = True
 
 
 def _check_coding(coding: bytes, length: int | None, minor: int) -> None:
@@ -279,7 +283,7 @@ def _second_opinion(head: bytes) -> None:
 
 def forwarded_fields(fields: RequestFields, *, peer: str, scheme: str, trusted: bool) -> bytes:
     """The field block as it is sent on: hop-by-hop fields out, X-Forwarded-* in."""
-    raw = fields.raw if fields.plain else without_hop_by_hop(fields.raw, fields.connection, response=False)
+    raw = without_hop_by_hop(fields.raw, fields.hops, fields.connection) if fields.hops else fields.raw
     given = fields.forwarded if trusted else {}
     via = peer.encode("latin-1")
     if b"x-forwarded-for" in given:

@@ -7,11 +7,12 @@ comparing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import httptools
 
 from moorings.errors import UpstreamError
-from moorings.http.grammar import DIGITS, Framing, clean, special, tokens, without_hop_by_hop
+from moorings.http.grammar import DIGITS, DROPPED_FROM_RESPONSES, Framing, clean, special, tokens, without_hop_by_hop
 from moorings.http.headers import RawFields
 
 _LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
@@ -53,33 +54,37 @@ class ResponseHead:
 def response_head(data: bytes, max_headers: int) -> ResponseHead:
     """Check a complete head (to its empty line). Raises UpstreamError."""
     match = _LINE.match(data)
-    if match is None or not clean(data):
+    lines = data.count(b"\r\n")
+    if match is None or not clean(data, lines):
         raise UpstreamError("the container's answer is not HTTP/1.1")
     eol = match.end() - 2
     raw = data[eol:]
-    if raw.count(b"\r\n") - 2 > max_headers:
+    if lines - 2 > max_headers:
         raise UpstreamError(f"the container's answer has more than {max_headers} header fields")
     fields = RawFields(raw)
     fields._low = low = raw.lower()
     head = ResponseHead(data, int(match[2]), fields)
     minor = 1 if match[1] == b"1" else 0
-    plain = _interpret(head, special(low), minor)
+    hops = _interpret(head, special(low), minor)
     _second_opinion(data)
     line = b"HTTP/1.1" + data[8:eol]
-    if not plain:
-        raw = without_hop_by_hop(raw, head.connection, response=True)
+    if hops:
+        raw = without_hop_by_hop(raw, hops, head.connection)
     if head.length < 0 and not head.bodyless:
         raw = raw[:-2] + b"Transfer-Encoding: chunked\r\n\r\n"
-    head.forward = data if plain and minor == 1 and head.length >= 0 else line + raw
+    head.forward = data if not hops and minor == 1 and head.length >= 0 else line + raw
     return head
 
 
-def _interpret(head: ResponseHead, found: list[tuple[bytes, bytes]], minor: int) -> bool:
-    """Fill in the framing; whether nothing in it is meant for this connection only."""
+def _interpret(head: ResponseHead, found: Iterator[re.Match[bytes]], minor: int) -> list[tuple[int, int]]:
+    """Fill in the framing; returns where the fields are that are meant for this connection only."""
     length: int | None = None
     coding: bytes | None = None
-    plain = True
-    for name, value in found:
+    hops = []
+    for match in found:
+        name, value = match.groups()
+        if name in DROPPED_FROM_RESPONSES:
+            hops.append(match.span())
         value = value.rstrip(b" \t")
         if name == b"content-length":
             if length is not None or DIGITS.fullmatch(value) is None:
@@ -89,21 +94,17 @@ def _interpret(head: ResponseHead, found: list[tuple[bytes, bytes]], minor: int)
             coding = value if coding is None else coding + b"," + value
         elif name == b"connection":
             head.connection = value if head.connection is None else head.connection + b"," + value
-            plain = False
-        elif name in (b"keep-alive", b"proxy-connection", b"te", b"upgrade"):
-            plain = False
     if coding is not None:
         if length is not None or minor == 0 or coding != b"chunked":
             raise UpstreamError("the container's answer has an ambiguous or unknown Transfer-Encoding")
         head.length = Framing.CHUNKED
-        plain = False
     elif length is not None:
         head.length = length
     options = tokens(head.connection)
     head.reusable = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     if head.length == Framing.UNTIL_CLOSE and not head.bodyless:
         head.reusable = False
-    return plain
+    return hops
 
 
 def _second_opinion(data: bytes) -> None:

@@ -513,7 +513,7 @@ async def test_bytes_on_an_idle_connection_close_it() -> None:
 MALFORMED = {
     "no http": b"hello\r\n\r\n",
     "http 2": b"HTTP/2.0 200 OK\r\n\r\n",
-    "length and chunked": b"HTTP/1.1 200\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "length and coding": b"HTTP/1.1 200\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
     "bad length": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
     "list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
