@@ -39,6 +39,7 @@ class Platform:
     """``moorings dev|serve WORKER`` until ``stop``. A context manager: leaving it without an error asserts a clean end.
 
     ``folder`` is created; the platform's data folder and its TMPDIR are in it. ``env`` is added to its environment.
+    After ``crash``, another Platform on the same folder takes over. ``launcher`` stands for the ``moorings`` command.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Platform:
         mode: Mode = Mode.SERVE,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (str(Path(sysconfig.get_path("scripts")) / "moorings"),),
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
@@ -56,8 +58,8 @@ class Platform:
         self._lines: list[str] = []
         self._arrived = threading.Condition()
         self._ended = False
-        self.temporary.mkdir(parents=True)
-        command = [str(Path(sysconfig.get_path("scripts")) / "moorings"), mode.value, str(worker)]
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        command = [*launcher, mode.value, str(worker)]
         command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.data), "--runtime", "process"]
         command += ["--stop-containers"] if mode is Mode.SERVE else []
         environ = {**os.environ, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1", **(env or {})}
@@ -129,6 +131,19 @@ class Platform:
         finally:
             self.kill()
 
+    def crash(self) -> None:
+        """SIGKILL for the platform alone, as a crash: its supervisor and its containers stay; idempotent."""
+        self._process.kill()
+        self.wait_until_ended()
+
+    def wait_until_ended(self, *, within: float = 30.0) -> int:
+        """Wait until it has ended by itself; returns its exit code (-9 where SIGKILL ended it)."""
+        code = self._process.wait(within)
+        self._reader.join(5)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
+        return code
+
     def kill(self) -> None:
         """SIGKILL for the platform and everything that carries its data folder; idempotent."""
         with contextlib.suppress(ProcessLookupError):
@@ -137,9 +152,7 @@ class Platform:
         for process in self.containers():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        self._reader.join(5)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self.wait_until_ended()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,52 @@
+"""Containers that remember, print numbered lines, and say what became of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from moorings import Container, Request, Response, WorkerEntrypoint
+
+PROGRAM = Path(__file__).with_name("rememberer.py")
+
+
+class Box(Container):
+    """One program a name; its hooks are kept in the object's storage."""
+
+    entrypoint = [sys.executable, "-ESI", str(PROGRAM), "{port}"]
+    default_port = 3000
+    sleep_after = "1h"
+    stop_grace = "5s"
+
+    def on_start(self) -> None:
+        self._happened("start")
+
+    def on_exit(self, exit_code: int, reason: str) -> None:
+        self._happened(f"exit {exit_code} {reason}")
+
+    def _happened(self, what: str) -> None:
+        sql = self.ctx.storage.sql
+        sql.exec("CREATE TABLE IF NOT EXISTS history (n INTEGER PRIMARY KEY, what TEXT)")
+        sql.exec("INSERT INTO history (what) VALUES (?)", what)
+
+    def history(self) -> list[Any]:
+        """What happened, in order."""
+        sql = self.ctx.storage.sql
+        sql.exec("CREATE TABLE IF NOT EXISTS history (n INTEGER PRIMARY KEY, what TEXT)")
+        return [what for (what,) in sql.exec("SELECT what FROM history ORDER BY n").raw()]
+
+
+class Default(WorkerEntrypoint):
+    """``/NAME`` asks the container; ``/NAME/history`` and ``/NAME/state`` ask the platform, and start nothing."""
+
+    async def fetch(self, request: Request) -> Response:
+        _, name, *what = request.url.path.split("/")
+        box = self.env.BOX.get_by_name(name)
+        match what:
+            case ["history"]:
+                return Response.json(await box.history())
+            case ["state"]:
+                return Response.json(await box.get_state())
+        answer: Response = await box.fetch(request)
+        return answer

@@ -1,0 +1,174 @@
+"""The command line with a part of the platform broken on purpose: ``launcher.py PATCH... -- serve FILE ...``.
+
+Patches: ``synchronous-off`` commits without waiting for the disk; ``gate-open`` lets everything leave an object at
+once; ``die-NAME`` kills the platform with -9 at a point of a container's start (see POINTS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from moorings.cli import main
+from moorings.containers.controller import Controller
+from moorings.containers.lifecycle import Move
+from moorings.objects.activation import Activation
+from moorings.objects.sql_files import SqlFiles
+from moorings.runtimes.process import wire
+from moorings.runtimes.process.client import Client
+from moorings.store import Commit, SqliteStore, Synchronous
+
+POINTS = (
+    "before-intent",
+    "intent-queued",
+    "intent-durable",
+    "before-send",
+    "send-called",
+    "sent",
+    "answered",
+    "before-spawned",
+    "spawned-queued",
+    "spawned-durable",
+    "before-on-start",
+    "in-on-start",
+    "after-on-start",
+    "before-ready",
+    "ready-queued",
+    "ready-durable",
+)
+"""In the order of a start; the intent's commit and the runtime's part go on side by side."""
+
+
+def die(*_: object) -> None:
+    """As ``kill -9`` from outside."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def synchronous_off() -> None:
+    """Commit without waiting for the disk."""
+    functions: list[Any] = [vars(SqliteStore)["open"].__func__, SqlFiles.__init__]
+    for function in functions:
+        assert function.__kwdefaults__["synchronous"] is Synchronous.FULL
+        function.__kwdefaults__["synchronous"] = Synchronous.OFF
+
+
+def gate_open() -> None:
+    """Hold nothing back."""
+
+    async def written(self: Activation) -> None:
+        return None
+
+    Activation.written = written  # type: ignore[method-assign]
+
+
+def die_at_move(fatal: Move, moment: str) -> None:
+    """At a move of the container: ``before`` it, when its record is ``queued``, or when that is ``durable``."""
+    original = Controller.move
+
+    def patched(self: Controller, move: Move, *, exit_code: int | None = None) -> Awaitable[None] | None:
+        if move is not fatal:
+            return original(self, move, exit_code=exit_code)
+        if moment == "before":
+            die()
+        recorded = original(self, move, exit_code=exit_code)
+        assert isinstance(recorded, Commit)
+        if moment == "queued":
+            die()
+        recorded.add_done_callback(die)
+        return recorded
+
+    Controller.move = patched  # type: ignore[method-assign]
+
+
+def die_at_send(moment: str) -> None:
+    """``before`` the request to start a program is written to the supervisor, when it is ``called``, or when it is
+    ``sent``.
+    """
+    original = Client.send
+
+    def patched(self: Client, request: wire.Request) -> asyncio.Future[wire.Answer]:
+        if not isinstance(request, wire.Start):
+            return original(self, request)
+        if moment == "before":
+            die()
+        answered = original(self, request)
+        if moment == "called":
+            die()
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, die)  # the transport writes at the end of the turn
+        return answered
+
+    Client.send = patched  # type: ignore[method-assign]
+
+
+def die_when_answered() -> None:
+    """When the supervisor says that the program runs."""
+    original = Client._received
+
+    def patched(self: Client, message: wire.ToPlatform) -> None:
+        if isinstance(message.body, wire.Started):
+            die()
+        original(self, message)
+
+    Client._received = patched  # type: ignore[method-assign]
+
+
+def die_around_on_start(moment: str) -> None:
+    """``before``, ``in`` or ``after`` the hook."""
+    original = Activation.run_hook
+
+    def patched(self: Activation, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
+        if label != "on_start":
+            return original(self, label, invoke)
+        if moment == "before":
+            die()
+        hook = original(self, label, die if moment == "in" else invoke)
+        hook.add_done_callback(die)
+        return hook
+
+    Activation.run_hook = patched  # type: ignore[method-assign]
+
+
+def apply(patch: str) -> None:
+    """Apply a patch by its name. Raises ValueError."""
+    match patch.split("-"):
+        case ["synchronous", "off"]:
+            synchronous_off()
+        case ["gate", "open"]:
+            gate_open()
+        case ["die", "before", "intent"]:
+            die_at_move(Move.START, "before")
+        case ["die", "intent", moment]:
+            die_at_move(Move.START, moment)
+        case ["die", "before", "send"]:
+            die_at_send("before")
+        case ["die", "send", "called"]:
+            die_at_send("called")
+        case ["die", "sent"]:
+            die_at_send("sent")
+        case ["die", "answered"]:
+            die_when_answered()
+        case ["die", "before", "spawned"]:
+            die_at_move(Move.SPAWNED, "before")
+        case ["die", "spawned", moment]:
+            die_at_move(Move.SPAWNED, moment)
+        case ["die", moment, "on", "start"]:
+            die_around_on_start(moment)
+        case ["die", "before", "ready"]:
+            die_at_move(Move.READY, "before")
+        case ["die", "ready", moment]:
+            die_at_move(Move.READY, moment)
+        case _:
+            raise ValueError(f"no such patch: {patch}")
+
+
+if __name__ == "__main__":
+    patches, rest = sys.argv[1 : sys.argv.index("--")], sys.argv[sys.argv.index("--") + 1 :]
+    for name in patches:
+        apply(name)
+    sys.argv = ["moorings", *rest]
+    main()
