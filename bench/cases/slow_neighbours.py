@@ -16,7 +16,7 @@ from bench.harness.figures import Figure, Result, Row
 from bench.harness.load import Load, Wrk
 from bench.harness.plain_http import Connection
 from bench.harness.process import BenchError
-from bench.harness.throughput import WARM_UP_SECONDS, Round, check_answer, measure
+from bench.harness.throughput import WARM_UP_SECONDS, Round, check_answer, disturbance, measure
 
 WARM = Load()
 IN_FLIGHT = 256
@@ -97,15 +97,16 @@ def run(bench: Bench) -> Result:
                     if contestant.name not in whose:
                         continue
                     bench.progress(f"round {number + 1} of {bench.effort.rounds}: {contestant.name}, {scene}")
-                    with disturb(bench, contestant) as disturbance:
+                    with disturb(bench, contestant) as neighbour:
                         measured = measure(bench, contestant, WARM, seconds=bench.effort.seconds)
                     rounds.setdefault(f"{contestant.name}, {scene}", []).append(measured)
-                    if isinstance(disturbance, Churn):
-                        if disturbance.failure is not None:
-                            raise BenchError(f"containers could not come and go: {disturbance.failure}")
-                        starts.append(disturbance.starts / measured.seen.seconds)
+                    if isinstance(neighbour, Churn):
+                        if neighbour.failure is not None:
+                            raise BenchError(f"containers could not come and go: {neighbour.failure}")
+                        starts.append(neighbour.starts / measured.seen.seconds)
     remarks = (f"containers came and went at {Figure.of(starts, '/s').median:.0f} a second",) if starts else ()
-    return Result(tuple(Row(name, figures(measured)) for name, measured in rounds.items()), remarks=remarks)
+    rows = tuple(Row(name, figures(measured)) for name, measured in rounds.items())
+    return Result(rows, remarks=(*remarks, *disturbance(rounds)))
 
 
 def figures(measured: list[Round]) -> dict[str, Figure]:

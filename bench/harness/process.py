@@ -51,6 +51,30 @@ class Usage:
     rss: int
 
 
+def busy_seconds(cores: Cores) -> float:
+    """CPU seconds that all programs together have used on these cores since the machine started."""
+    times = psutil.cpu_times(percpu=True)
+    return float(sum(times[core].user + times[core].nice + times[core].system for core in {cores.proxy, cores.load}))
+
+
+def driver_seconds() -> float:
+    """CPU seconds of this process, and of the children of it that have ended."""
+    return sum(os.times()[:4])
+
+
+def program_seconds(program: Path) -> float:
+    """CPU seconds of every process that runs that file."""
+    used = 0.0
+    for process in psutil.process_iter():
+        try:
+            if process.exe() == str(program):
+                times = process.cpu_times()
+                used += times.user + times.system
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return used
+
+
 def find(program: str) -> str:
     """The path of an installed program. Raises BenchError."""
     path = shutil.which(program, path=SYSTEM_PATH)

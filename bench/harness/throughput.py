@@ -7,6 +7,8 @@ for a while slows down both.
 from __future__ import annotations
 
 import http.client
+import statistics
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,10 +16,11 @@ from bench.harness.case import Bench
 from bench.harness.contestants import PLATFORM, REFERENCE, Contestant
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
 from bench.harness.load import Load, Seen, run_wrk
-from bench.harness.process import BenchError
+from bench.harness.process import BenchError, busy_seconds, driver_seconds, program_seconds
 
 MIB = 1 << 20
 WARM_UP_SECONDS = 1
+DISTURBED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Round:
     seen: Seen
     cpu_us: float  # per request
     rss: int
+    others: float  # cores that programs outside of the bench kept busy meanwhile
 
 
 def check_answer(contestant: Contestant, load: Load, *, length: int) -> None:
@@ -47,12 +51,19 @@ def check_answer(contestant: Contestant, load: Load, *, length: int) -> None:
 
 def measure(bench: Bench, contestant: Contestant, load: Load, *, seconds: int) -> Round:
     """One round. Raises BenchError where the load saw errors."""
-    before = contestant.usage()
-    seen = run_wrk(contestant.url, load, seconds=seconds, core=bench.site.cores.load)
-    after = contestant.usage()
+    site = bench.site
+
+    def foreign() -> float:
+        ours = contestant.usage().cpu + driver_seconds() + program_seconds(site.upstream)
+        return busy_seconds(site.cores) - ours
+
+    before, foreign_before, began = contestant.usage(), foreign(), time.monotonic()
+    seen = run_wrk(contestant.url, load, seconds=seconds, core=site.cores.load)
+    after, foreign_after, ended = contestant.usage(), foreign(), time.monotonic()
     if seen.errors:
         raise BenchError(f"{contestant.name}: {seen.errors} errors among {seen.requests} answers")
-    return Round(seen, (after.cpu - before.cpu) / seen.requests * 1e6, after.rss)
+    others = max(0.0, foreign_after - foreign_before) / (ended - began)
+    return Round(seen, (after.cpu - before.cpu) / seen.requests * 1e6, after.rss, others)
 
 
 def interleave(bench: Bench, contestants: list[Contestant], load: Load, *, length: int) -> dict[str, list[Round]]:
@@ -93,6 +104,14 @@ def tabulate(rounds: dict[str, list[Round]], *, as_bytes: bool) -> tuple[Row, ..
     return tuple(rows)
 
 
+def disturbance(rounds: dict[str, list[Round]]) -> tuple[str, ...]:
+    """A remark where programs outside of the bench took a noticeable part of its cores."""
+    part = statistics.mean(one.others for measured in rounds.values() for one in measured)
+    if part < DISTURBED:
+        return ()
+    return (f"DISTURBED: other programs took {part:.0%} of a core meanwhile; trust CPU µs/req more than rates",)
+
+
 def compare(bench: Bench, load: Load, *, length: int, bound: float, aim: float, as_bytes: bool = False) -> Result:
     """A whole case: all contestants under `load`; the platform's ratio to the reference beside `bound` and `aim`."""
     with bench.contestants() as contestants:
@@ -101,4 +120,4 @@ def compare(bench: Bench, load: Load, *, length: int, bound: float, aim: float, 
     if PLATFORM in rounds and REFERENCE in rounds:
         ratio = ratios(rounds, PLATFORM).median
         verdicts = (Verdict(f"{PLATFORM} ÷ {REFERENCE}", ratio, "x", Direction.AT_LEAST, bound, aim),)
-    return Result(tabulate(rounds, as_bytes=as_bytes), verdicts)
+    return Result(tabulate(rounds, as_bytes=as_bytes), verdicts, disturbance(rounds))
