@@ -1,7 +1,7 @@
 """Moorings: named, stateful, scale-to-zero containers, self-hosted and programmed in Python.
 
-Everything a worker file needs is importable from here. Names are loaded on first use: the supervisor of the process runtime
-lives in this package too, and must stay small.
+Everything a worker file needs is importable from here. Names are loaded on first use: the supervisor of the process
+runtime lives in this package too, and must stay small.
 """
 
 from importlib import import_module

@@ -1,7 +1,8 @@
 """Time as a parameter: nothing in the platform reads an ambient clock or arms an ambient timer.
 
-Two clocks in one: ``time()`` is wall time (Unix seconds, for what is stored and shown), ``monotonic()`` counts seconds that
-never jump (for budgets and timers). ``ManualClock`` moves only when told, so tests of long waits take no time.
+Two clocks in one: ``time()`` is wall time (Unix seconds, for what is stored and shown), ``monotonic()`` counts
+seconds that never jump (for budgets and timers). ``ManualClock`` moves only when told, so tests of long waits take
+no time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The one error tree.
 
-Every error the platform raises has a stable ``code`` (what a program matches on) and the HTTP status a client sees when the
-error reaches it. Errors of libraries and of the operating system are translated into this tree once, at the edge where they
-occur; nothing above that edge catches foreign errors. Messages are sentences with the next step in them.
+Every error the platform raises has a stable ``code`` (what a program matches on) and the HTTP status a client sees
+when the error reaches it. Errors of libraries and of the operating system are translated into this tree once, at the
+edge where they occur; nothing above that edge catches foreign errors. Messages are sentences with the next step in
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the platform tells about itself: one stream of small events, and whoever wants to look.
 
-Events are frozen values. An observer must not raise and must not block; the platform never waits for one. Nothing is emitted
-on the path of a warm request.
+Events are frozen values. An observer must not raise and must not block; the platform never waits for one. Nothing is
+emitted on the path of a warm request.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ def test_objects_containers_and_the_worker_are_found(tmp_path: Path) -> None:
 
 def test_a_single_worker_may_have_any_name_and_imported_classes_are_not_bound(tmp_path: Path) -> None:
     (tmp_path / "loader_neighbour.py").write_text(WORKER)
-    text = "from loader_neighbour import Counter\nfrom moorings import WorkerEntrypoint\nclass Site(WorkerEntrypoint): pass"
+    text = "from loader_neighbour import Counter\nfrom moorings import WorkerEntrypoint\n"
+    text += "class Site(WorkerEntrypoint): pass"
     app = load_application(write(tmp_path, text))
     assert app.worker.__name__ == "Site"
     assert app.objects == {}
