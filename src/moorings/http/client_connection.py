@@ -45,13 +45,11 @@ class Exchange:
         self.connection: ClientConnection | None = None
         self.future: asyncio.Future[Response] | None = None
         self.stream: BodyStream | None = None
-        signal._listeners.append(self._client_gone)
+        signal._listeners.append(self)
 
     def end(self) -> None:
         """It is over. Idempotent."""
-        listeners = self.signal._listeners
-        if listeners:
-            self.signal.remove_listener(self._client_gone)
+        self.signal.remove_listener(self)
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end()
@@ -78,7 +76,8 @@ class Exchange:
             connection.drop()
         self.fail(error)
 
-    def _client_gone(self) -> None:
+    def __call__(self) -> None:
+        """The signal is set."""
         self.abort(ClientDisconnected("the client went away"))
 
 
@@ -318,7 +317,20 @@ class ClientConnection(asyncio.Protocol):
                 self._interim_received(head, data)
                 return
             self._last = head
-        self._partial = b""
+        if self._partial:
+            self._partial = b""
+        if len(data) == head.whole and not self._uploading and not exchange.head_request:
+            # The usual answer: all of it in one piece, on a connection that is kept.
+            future = exchange.future
+            exchange.future = None
+            exchange.connection = None
+            self._exchange = None
+            self._interim = 0
+            self._on_free(self)
+            exchange.end()
+            if future is not None and not future.done():
+                future.set_result(Response.from_wire(head, data, None))
+            return
         self._head_received(exchange, head, data)
 
     def _interim_received(self, head: ResponseHead, data: bytes) -> None:

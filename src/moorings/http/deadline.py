@@ -16,10 +16,11 @@ _EARLY = 0.001  # seconds by which a timer may fire early
 class Deadline:
     """Calls ``expired()`` once, unless it is moved or cleared before. ``at`` is None while nothing is due."""
 
-    __slots__ = ("_clock", "_expired", "_timer", "_timer_at", "at")
+    __slots__ = ("_clock", "_expired", "_now", "_timer", "_timer_at", "at")
 
     def __init__(self, clock: Clock, expired: Callable[[], None]) -> None:
         self._clock = clock
+        self._now = clock.monotonic
         self._expired = expired
         self._timer: TimerHandle | None = None
         self._timer_at = 0.0
@@ -27,7 +28,7 @@ class Deadline:
 
     def set(self, seconds: float) -> None:
         """Expire in ``seconds`` from now, instead of when it was due before."""
-        at = self.at = self._clock.monotonic() + seconds
+        at = self.at = self._now() + seconds
         if self._timer is not None:
             if self._timer_at <= at:
                 return
@@ -50,7 +51,7 @@ class Deadline:
         at = self.at
         if at is None:
             return
-        left = at - self._clock.monotonic()
+        left = at - self._now()
         if left > _EARLY:
             self._arm(left, at)
             return

@@ -22,28 +22,13 @@ _SPECIAL = re.compile(
     rb"|http2-settings|x[-_]forwarded[-_](?:for|proto|host))[ \t]*:[ \t]*([^\r\n]*)"
 )
 # The special fields that are meant for this connection only, or that the platform writes itself.
-DROPPED = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-        b"expect",
-        b"http2-settings",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-host",
-    )
+DROPPED_FROM_RESPONSES = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade")
 )
-DROPPED_FROM_RESPONSES = DROPPED - {
-    b"expect",
-    b"http2-settings",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-}
+DROPPED = DROPPED_FROM_RESPONSES.union(
+    (b"expect", b"http2-settings"),
+    (b"x%bforwarded%b%b" % (a, b, c) for a in (b"-", b"_") for b in (b"-", b"_") for c in (b"for", b"proto", b"host")),
+)
 
 # What a Connection header may not take off a message: framing, routing, identity (RFC 9110, 7.6.1).
 ESSENTIAL = frozenset(

@@ -170,8 +170,10 @@ def check_authority(target: bytes, fields: RequestFields) -> None:
         raise BadRequest("the request target and Host name different authorities")
 
 
-def request_fields(head: bytes, eol: int, minor: int, max_headers: int) -> RequestFields:
-    """Check the field block of a head whose request line ends at ``eol``.
+def request_fields(
+    head: bytes, eol: int, minor: int, max_headers: int, before: RequestFields | None = None
+) -> RequestFields:
+    """Check the field block of a head whose request line ends at ``eol``; ``before`` came before on its connection.
 
     Raises BadRequest, HeaderFieldsTooLarge, ExpectationFailed, NotImplementedByServer.
     """
@@ -183,25 +185,26 @@ def request_fields(head: bytes, eol: int, minor: int, max_headers: int) -> Reque
     raw = head[eol:]
     fields = RequestFields(raw, minor)
     fields._low = low = raw.lower()
-    _interpret(fields, special(low), minor)
+    _interpret(fields, special(low), minor, b"" if before is None else before.host)
     if minor == 1 and not fields.host:
         raise BadRequest("the Host field is missing")
     _second_opinion(head)
     return fields
 
 
-def _interpret(fields: RequestFields, found: Iterator[re.Match[bytes]], minor: int) -> None:
+def _interpret(fields: RequestFields, found: Iterator[re.Match[bytes]], minor: int, known_host: bytes) -> None:
     length: int | None = None
     coding: bytes | None = None
     for match in found:
         name, value = match.groups()
-        value = value.rstrip(b" \t")
-        if name.replace(b"_", b"-") in DROPPED:
+        if value and value[-1] <= 32:
+            value = value.rstrip(b" \t")
+        if name in DROPPED:
             fields.hops.append(match.span())
         if name == b"host":
             if fields.host:
                 raise BadRequest("there is more than one Host field")
-            if not good_authority(value):
+            if value != known_host and not good_authority(value):
                 raise BadRequest("the Host field is not a host and port")
             fields.host = value
         elif name == b"content-length":

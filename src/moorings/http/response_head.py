@@ -37,7 +37,7 @@ class ResponseHead:
     the connection open; ``bodyless`` that the status has no body whatever the fields say (RFC 9112, 6.3).
     """
 
-    __slots__ = ("bodyless", "connection", "data", "fields", "forward", "length", "reusable", "size", "status")
+    __slots__ = ("bodyless", "connection", "data", "fields", "forward", "length", "reusable", "size", "status", "whole")
 
     def __init__(self, data: bytes, status: int, fields: RawFields) -> None:
         self.data = data
@@ -48,6 +48,7 @@ class ResponseHead:
         self.connection: bytes | None = None
         self.reusable = True
         self.bodyless = status < 200 or status in (204, 304)
+        self.whole = -1  # bytes of the whole message, where its length is known and the connection stays open after it
         self.forward: bytes = b""  # what is sent on in its place to an HTTP/1.1 client whose connection is kept
 
 
@@ -67,6 +68,8 @@ def response_head(data: bytes, max_headers: int) -> ResponseHead:
     minor = 1 if match[1] == b"1" else 0
     hops = _interpret(head, special(low), minor)
     _second_opinion(data)
+    if head.reusable and not head.bodyless and head.length >= 0:
+        head.whole = head.size + head.length
     line = b"HTTP/1.1" + data[8:eol]
     if hops:
         raw = without_hop_by_hop(raw, hops, head.connection)

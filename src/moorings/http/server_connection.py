@@ -157,7 +157,13 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state is _State.HEAD:
-            self._head_received(data)
+            if self._partial is not None:
+                self._more_of_head(data)
+                return
+            try:
+                self._parse(data)
+            except MooringsError as error:
+                self._refuse(error)
         elif state is _State.BUSY:
             if self._reader is not None:
                 self._body_received(data)
@@ -166,18 +172,18 @@ class ServerConnection(asyncio.Protocol):
 
     # --- heads
 
-    def _head_received(self, data: bytes) -> None:
+    def _more_of_head(self, data: bytes) -> None:
+        partial = self._partial
+        if partial is None:
+            return
+        scanned = max(0, len(partial) - 3)
+        partial += data
         try:
-            partial = self._partial
-            if partial is not None:
-                scanned = max(0, len(partial) - 3)
-                partial += data
-                if partial.find(b"\r\n\r\n", scanned) < 0:
-                    self._check_partial(partial, scanned)
-                    return
-                data = bytes(partial)
-                self._partial = None
-            self._parse(data)
+            if partial.find(b"\r\n\r\n", scanned) < 0:
+                self._check_partial(partial, scanned)
+                return
+            self._partial = None
+            self._parse(bytes(partial))
         except MooringsError as error:
             self._refuse(error)
 
@@ -209,7 +215,7 @@ class ServerConnection(asyncio.Protocol):
             raise HeaderFieldsTooLarge("the request head is too large")
         if not known or fields is None:
             head = data if end == len(data) else data[:end]
-            fields = request_fields(head, eol, minor, self._limits.headers)
+            fields = request_fields(head, eol, minor, self._limits.headers, fields)
             if not fields.plain and wants_upgrade(fields) is not None:
                 raise NotImplementedByServer("upgrades are not implemented here")
             self._fields = fields
@@ -401,7 +407,7 @@ class ServerConnection(asyncio.Protocol):
             data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             self._held.clear()
             self._resume_reading(_Pause.HELD)
-            self._head_received(data)
+            self.data_received(data)
 
     def _hold(self, data: bytes) -> None:
         if not self._writer.keep_alive:

@@ -42,8 +42,7 @@ class AbortSignal:
             self.remove_listener(wake)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener()`` once when the client goes (at once if it already has); returns what takes it off again.
-        """
+        """Call ``listener()`` once when the client goes (at once if it already has); returns what takes it off again."""
         if self._aborted:
             listener()
         else:
@@ -52,8 +51,11 @@ class AbortSignal:
 
     def remove_listener(self, listener: Listener) -> None:
         """Take a listener off; nothing happens where it isn't on."""
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        listeners = self._listeners
+        if listeners and listeners[-1] is listener:
+            listeners.pop()
+        elif listener in listeners:
+            listeners.remove(listener)
 
     def fire(self) -> None:
         """Set the signal; later calls do nothing. For the connection that the request came from."""

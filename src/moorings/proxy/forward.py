@@ -97,6 +97,8 @@ def _give_back(attempt: asyncio.Task[ClientConnection], pool: UpstreamPool) -> N
 def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, int]:
     """The head to send, the body (taken over from the request), and the body's length or Framing. Raises BodyUsed."""
     fields = request.fields
+    if fields is not None and fields.forward is not None and request._body is None and request.target[0] == 47:
+        return b"%b %b HTTP/1.1%b" % (request.method.encode(), request.target, fields.forward), None, 0
     body = request._take()
     if isinstance(body, OwnedBody):
         body = body.release()
