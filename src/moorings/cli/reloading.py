@@ -106,11 +106,14 @@ def snapshot(places: Iterable[Path], extra: Iterable[Path]) -> Snapshot:
     return found
 
 
-def rebased(old: Snapshot, fresh: Snapshot, extra: Iterable[Path]) -> Snapshot:
-    """``old`` with the files of ``extra`` that it doesn't have, because nothing named them then; and without others."""
+def rebased(old: Snapshot, fresh: Snapshot, extra: Iterable[Path], always: Iterable[Path]) -> Snapshot:
+    """``old`` with the files of ``extra`` that it doesn't have, because nothing named them then; and without others.
+
+    Files of ``always`` were looked for then too: one that ``old`` doesn't have is new.
+    """
     named = {path for path in extra if path.suffix != ".py"}
     kept = {path: look for path, look in old.items() if path.suffix == ".py" or path in named}
-    return kept | {path: fresh[path] for path in named & fresh.keys() - old.keys()}
+    return kept | {path: fresh[path] for path in named.difference(always) & fresh.keys() - old.keys()}
 
 
 def plan(before: Snapshot, now: Snapshot, app: Application, *, time: float) -> Plan:
@@ -164,7 +167,7 @@ class Reloader:
 
     async def work(self) -> None:
         """Watch until cancelled. Ends early, with a warning, where the system can't watch files."""
-        now = rebased(self._before, await asyncio.to_thread(self._look), self._extra())
+        now = rebased(self._before, await asyncio.to_thread(self._look), self._extra(), self._variables)
         while True:
             try:
                 now = await self._watch(now)
@@ -191,7 +194,7 @@ class Reloader:
                 before, now = now, await asyncio.to_thread(self._look)
                 if now != before:
                     await self._bring_up_to_date(before, now)
-                    now = rebased(now, await asyncio.to_thread(self._look), self._extra())
+                    now = rebased(now, await asyncio.to_thread(self._look), self._extra(), self._variables)
                 await anext(changes)
                 if await asyncio.to_thread(self._places) != places:
                     break

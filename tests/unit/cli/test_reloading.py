@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from moorings.cli.reloading import GRANULARITY, Plan, Snapshot, difference, folders, plan, program_files, snapshot
+from moorings.cli.reloading import (
+    GRANULARITY,
+    Plan,
+    Snapshot,
+    difference,
+    folders,
+    plan,
+    program_files,
+    rebased,
+    snapshot,
+)
 from moorings.worker.loader import Application, load_application
 
 WORKER = """
@@ -134,3 +144,10 @@ def test_why_a_container_is_outdated_names_the_options(app: Application, tmp_pat
     new = load_application(tmp_path / "worker.py").options["Boxed"].start
     assert difference(old, new) == "entrypoint, ports changed"
     assert difference(old, None) == "class removed"
+
+
+def test_a_file_that_is_named_only_now_is_no_change_but_one_that_was_always_looked_for_is() -> None:
+    program, settings, gone = Path("/app/settings.ini"), Path("/app/moorings.toml"), Path("/app/old.ini")
+    look = next(iter(snapshot([], [Path(__file__)]).values()))
+    before = rebased({gone: look}, {program: look, settings: look}, [program, settings], [settings])
+    assert before == {program: look}
