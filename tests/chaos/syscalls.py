@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CALLS = "fdatasync,fsync,pwrite64,write,writev,sendto,sendmsg"
-COMMAND = ("strace", "-D", "-f", "-yy", "-tt", "-s", "8192", "-e", f"trace={CALLS}")
+SLOW_DISK = "inject=fdatasync:delay_enter=20000"  # microseconds: whoever does not wait for the disk is ahead of it
+COMMAND = ("strace", "-D", "-f", "-yy", "-tt", "-s", "8192", "-e", f"trace={CALLS}", "-e", SLOW_DISK)
 """The traced program is the direct child; the tracer stands beside it, and ends after it."""
 
 _CALL = re.compile(r"^(\d+) +[\d:.]+ (?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)$", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
 _DESCRIPTOR = re.compile(r"^(\d+)<(.*?)>[,)\s]", re.DOTALL)
+_SUCCEEDED = re.compile(r"= 0(?: \(DELAYED\))?\s*$")
 _MARK = re.compile(r"mark-[0-9a-z-]+-end")
 
 
@@ -78,7 +80,7 @@ def check(trace: str) -> Findings:
                 if mark not in written:
                     written[mark] = (call.target, call.ended)
                     waiting.setdefault(call.target, set()).add(mark)
-        elif call.name in ("fdatasync", "fsync") and call.text.rstrip().endswith("= 0"):
+        elif call.name in ("fdatasync", "fsync") and _SUCCEEDED.search(call.text):
             for mark in list(waiting.get(call.target, ())):
                 if call.began > written[mark][1]:
                     covered[mark] = call.ended
