@@ -11,7 +11,7 @@ from yarl import URL
 from moorings.http.grammar import TOKEN
 from moorings.http.headers import UNSET, Headers, RawFields, Unset
 from moorings.http.message import Body, Message, StoredBody, encode_json, stored
-from moorings.http.request_head import RequestFields, origin_form
+from moorings.http.request_head import RequestFields, Via, origin_form
 from moorings.http.signal import AbortSignal
 
 _EMPTY = RawFields(b"\r\n\r\n")
@@ -26,12 +26,13 @@ def _parsed(url: str) -> URL:
 class Wire:
     """Where a request came from: the part of a connection that its request may ask for."""
 
-    __slots__ = ("peer", "scheme", "trusted")
+    __slots__ = ("peer", "scheme", "trusted", "via")
 
     def __init__(self, peer: tuple[str, int], scheme: str, trusted: bool) -> None:
         self.peer = peer
         self.scheme = scheme
         self.trusted = trusted
+        self.via = Via(peer[0], scheme, trusted)
 
 
 class Request(Message):

@@ -284,24 +284,38 @@ def _second_opinion(head: bytes) -> None:
         raise BadRequest("the request is malformed")
 
 
-def forwarded_fields(fields: RequestFields, *, peer: str, scheme: str, trusted: bool) -> bytes:
-    """The field block as it is sent on: hop-by-hop fields out, X-Forwarded-* in."""
-    raw = without_hop_by_hop(fields.raw, fields.hops, fields.connection) if fields.hops else fields.raw
-    given = fields.forwarded if trusted else {}
-    via = peer.encode("latin-1")
-    if b"x-forwarded-for" in given:
-        via = given[b"x-forwarded-for"] + b", " + via
-    lines = [
-        raw[:-2],
-        b"X-Forwarded-For: %b\r\n" % via,
-        b"X-Forwarded-Proto: %b\r\n" % given.get(b"x-forwarded-proto", scheme.encode()),
-    ]
-    host = given.get(b"x-forwarded-host", fields.host)
-    if host:
-        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    if fields.length == Framing.CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    if fields.te is not None and b"trailers" in tokens(fields.te):
-        lines.append(b"TE: trailers\r\nConnection: TE\r\n")
-    lines.append(b"\r\n")
-    return b"".join(lines)
+class Via:
+    """On whose behalf a connection's requests are sent on: the peer's address and scheme, and whether it is trusted."""
+
+    __slots__ = ("_usual", "peer", "scheme", "trusted")
+
+    def __init__(self, peer: str, scheme: str, trusted: bool) -> None:
+        self.peer = peer.encode("latin-1")
+        self.scheme = scheme.encode()
+        self.trusted = trusted
+        self._usual: tuple[bytes, bytes] | None = None  # the last host, and the lines for it
+
+    def forwarded_fields(self, fields: RequestFields) -> bytes:
+        """The field block as it is sent on: hop-by-hop fields out, X-Forwarded-* in."""
+        raw = without_hop_by_hop(fields.raw, fields.hops, fields.connection) if fields.hops else fields.raw
+        given = fields.forwarded if self.trusted else {}
+        usual = self._usual
+        if not given and usual is not None and usual[0] == fields.host:
+            lines = usual[1]
+        else:
+            lines = self._lines(fields.host, given)
+            if not given:
+                self._usual = (fields.host, lines)
+        if fields.length == Framing.CHUNKED:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        if fields.te is not None and b"trailers" in tokens(fields.te):
+            lines += b"TE: trailers\r\nConnection: TE\r\n"
+        return b"%b%b\r\n" % (raw[:-2], lines)
+
+    def _lines(self, host: bytes, given: dict[bytes, bytes]) -> bytes:
+        before = given.get(b"x-forwarded-for")
+        address = self.peer if before is None else before + b", " + self.peer
+        proto = given.get(b"x-forwarded-proto", self.scheme)
+        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, proto)
+        host = given.get(b"x-forwarded-host", host)
+        return lines + b"X-Forwarded-Host: %b\r\n" % host if host else lines

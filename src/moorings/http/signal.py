@@ -42,7 +42,7 @@ class AbortSignal:
             self.remove_listener(wake)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener()`` once when the client goes (at once if it already has); returns what takes it off again."""
+        """Call ``listener()`` once when the client goes, at once if it has; returns what takes the listener off."""
         if self._aborted:
             listener()
         else:

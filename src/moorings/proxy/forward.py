@@ -16,7 +16,7 @@ from moorings.http.client_connection import ClientConnection, Dropped, Exchange,
 from moorings.http.grammar import Framing
 from moorings.http.headers import Headers
 from moorings.http.request import Request
-from moorings.http.request_head import forwarded_fields, origin_form
+from moorings.http.request_head import origin_form
 from moorings.http.response import Response
 from moorings.http.serialize import declared_length, field_lines, framing_line
 from moorings.proxy.pool import UpstreamPool
@@ -110,7 +110,7 @@ def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, 
     if forward is None:
         wire = request._wire
         assert wire is not None
-        forward = fields.forward = forwarded_fields(fields, peer=wire.peer[0], scheme=wire.scheme, trusted=wire.trusted)
+        forward = fields.forward = wire.via.forwarded_fields(fields)
         if not fields.host:
             forward = fields.forward = b"\r\nHost: %b%b" % (_authority(pool), forward)
     target = request.target
