@@ -12,15 +12,16 @@ import sys
 from dataclasses import replace
 
 import bench.cases
-from bench.harness.case import FULL, QUICK, Bench, Effort, load_cases
+from bench.harness.case import FULL, QUICK, Bench, Case, Effort, Takes, load_cases
 from bench.harness.contestants import BENCH
 from bench.harness.figures import Result
 from bench.harness.process import BenchError
 from bench.harness.report import machine, render, show_progress, write_json
 
 
-def parse(names: list[str]) -> tuple[list[str], Effort]:
+def parse(cases: dict[str, Case]) -> tuple[list[str], Effort]:
     """What the command line asks for: the cases, and the effort."""
+    names = list(cases)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="short rounds beside nginx alone: a minute in all")
@@ -41,12 +42,14 @@ def parse(names: list[str]) -> tuple[list[str], Effort]:
             effort = replace(effort, **{field: value})
     if arguments.contestants:
         effort = replace(effort, contestants=tuple(arguments.contestants.split(",")))
+    if arguments.quick:
+        names = [name for name in names if cases[name].takes is Takes.SECONDS]
     return arguments.cases or names, effort
 
 
 def main() -> int:
     cases = load_cases(bench.cases)
-    names, effort = parse(list(cases))
+    names, effort = parse(cases)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that contestants are stopped
     results: list[tuple[str, str, Result]] = []
     failed = False

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import ModuleType, TracebackType
 
@@ -43,6 +44,13 @@ class Effort:
 FULL = Effort(rounds=5, seconds=4, samples=200, contestants=(REFERENCE, "haproxy", "caddy", PLATFORM))
 SOAK = Effort(rounds=1, seconds=1, samples=1, contestants=(PLATFORM,))
 QUICK = Effort(rounds=3, seconds=1, samples=40, contestants=(REFERENCE, PLATFORM))
+
+
+class Takes(Enum):
+    """How long a case takes with little effort."""
+
+    SECONDS = "seconds"
+    LONG = "long"
 
 
 class Bench:
@@ -87,10 +95,11 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is measured and how it is called in the report."""
+    """What is measured and how it is called in the report. What takes long is left out of a quick run of all cases."""
 
     title: str
     run: Callable[[Bench], Result]
+    takes: Takes = Takes.SECONDS
 
 
 def load_cases(package: ModuleType) -> dict[str, Case]:

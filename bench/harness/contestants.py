@@ -113,7 +113,7 @@ def start_platform(site: Site, app: str = "session", *, data_dir: Path | None = 
             *("--data-dir", str(data), "--runtime", "process", "--stop-containers"),
         ],
         core=site.cores.proxy,
-        log=site.folder / f"{data.name}.log",
+        log=site.folder / f"{data.name}-{free_port()}.log",
         env={
             "BENCH_LOAD_CORE": str(site.cores.load),
             "BENCH_UPSTREAM": str(site.upstream),
