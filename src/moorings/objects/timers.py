@@ -55,7 +55,7 @@ BATCH: Final = 100
 """How many timers are under way at once; the rest wait as rows."""
 
 _LONGEST_WAIT: Final = 86_400.0  # a timer of the loop is never armed for longer; it looks again then
-
+_CROWDED_WAIT: Final = 0.05  # until free places are filled, where most of a batch is still under way
 
 UNDELIVERABLE_WAIT: Final = 60.0
 """Seconds before a timer whose class is not there is looked at again; it is kept, and no attempt is counted."""
@@ -225,7 +225,9 @@ class Timers:
         self._timer = self._clock.call_later(wait, self._wake)
 
     def _wake(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._armed_for = None
         if self._looking:
             self._look_again = True
@@ -240,8 +242,9 @@ class Timers:
             while self._look_again and len(self._running) < BATCH:
                 self._look_again = False
                 now = self._clock.time()
-                rows = await self._store.read(_DUE, (now, BATCH + len(self._running)))
-                self._left_over = False
+                limit = BATCH + len(self._running)
+                rows = await self._store.read(_DUE, (now, limit))
+                self._left_over = len(rows) == limit
                 for row in map(row_of, rows):
                     version = self._running.get(row.key)
                     if version is None and len(self._running) < BATCH:
@@ -251,6 +254,7 @@ class Timers:
                         self._left_over = True
                 following = await self._store.read(_NEXT_AFTER, (now,))
                 self.changed(following[0][0])
+            self._left_over |= self._look_again
         except StoreError as error:
             self._report(None, error)
             self.changed(self._clock.time() + FIRST_RETRY)
@@ -271,8 +275,11 @@ class Timers:
             self._settled(row)
         finally:
             del self._running[row.key]
-            if self._left_over and len(self._running) <= BATCH // 2 and not self._stopped:
-                self._wake()
+            if self._left_over and not self._stopped:
+                if len(self._running) <= BATCH // 2:
+                    self._wake()
+                else:
+                    self.changed(self._clock.time() + _CROWDED_WAIT)
 
     async def _failed(self, row: TimerRow, error: BaseException) -> None:
         attempts = row.attempts + 1
@@ -294,5 +301,6 @@ class Timers:
             await self._store.group(f"{row.kind} of {row.class_name}").write(sql, args)
         except StoreError as error:
             self._report(row, error)
+            self.changed(self._clock.time() + FIRST_RETRY)  # the row is still there, and due
             return False
         return True
