@@ -105,6 +105,13 @@ class ConnectFailed(UpstreamError):
     """No connection to the container could be made, so nothing of the request was sent: it is safe to send it again."""
 
 
+class UpstreamTimeout(UpstreamError, TimeoutError):
+    """The other side did not answer within the time given for it."""
+
+    code = "upstream_timeout"
+    status = 504
+
+
 class NoInstanceAvailable(MooringsError):
     """No slot became free in time (``max_instances``), or the container was still stopping.
 

@@ -1,5 +1,6 @@
 """HTTP/1.1: messages, a strict parser, the server's and the client's side of a connection."""
 
+from moorings.http.client import HttpClient, Redirects
 from moorings.http.headers import UNSET, Headers
 from moorings.http.limits import Limits
 from moorings.http.problem import Debug, problem_response
@@ -13,8 +14,10 @@ __all__ = [
     "AbortSignal",
     "Debug",
     "Headers",
+    "HttpClient",
     "HttpServer",
     "Limits",
+    "Redirects",
     "Request",
     "Response",
     "problem_response",

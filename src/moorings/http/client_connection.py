@@ -136,7 +136,7 @@ class ClientConnection(asyncio.Protocol):
         """Send a request. ``length`` is its body's, or Framing.CHUNKED, where it isn't bytes."""
         transport = self.transport
         if transport is None or transport.is_closing():
-            exchange.fail(Dropped("the container closed the connection"))
+            exchange.fail(Dropped("the upstream closed the connection"))
             return
         self._exchange = exchange
         exchange.connection = self
@@ -267,9 +267,9 @@ class ClientConnection(asyncio.Protocol):
             if isinstance(self._reader, EofReader) and exc is None:
                 self._complete()
             elif self._reader is None and not self._partial and not self._interim:
-                self._break(Dropped("the container closed the connection before it answered"))
+                self._break(Dropped("the upstream closed the connection before it answered"))
             else:
-                self._break(UpstreamError("the container closed the connection in the middle of its answer"))
+                self._break(UpstreamError("the upstream closed the connection in the middle of its answer"))
         self._on_lost(self)
 
     def eof_received(self) -> bool:
@@ -304,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
             end = data.find(b"\r\n\r\n") + 4
             if end < 4 or end > _MAX_HEAD:
                 if len(data) > _MAX_HEAD:
-                    self._break(UpstreamError("the head of the container's answer is too large"))
+                    self._break(UpstreamError("the head of the upstream's answer is too large"))
                 else:
                     self._partial = data
                 return
@@ -336,7 +336,7 @@ class ClientConnection(asyncio.Protocol):
     def _interim_received(self, head: ResponseHead, data: bytes) -> None:
         self._interim += 1
         if head.status == 101 or self._interim > _MAX_INTERIM:
-            self._break(UpstreamError("the container switched protocols, which it was not asked to do"))
+            self._break(UpstreamError("the upstream switched protocols, which it was not asked to do"))
             return
         self._partial = b""
         if len(data) > head.size:
@@ -378,7 +378,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             rest = reader.take(data, stream)
         except (BadRequest, HeaderFieldsTooLarge) as error:
-            self._break(UpstreamError(f"the container's answer is malformed: {error}"))
+            self._break(UpstreamError(f"the upstream's answer is malformed: {error}"))
             return
         if rest is not None:
             if rest:

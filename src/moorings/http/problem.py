@@ -32,6 +32,7 @@ _SENTENCES = {
     "expectation_failed": "The expectation of the request can't be met.",
     "not_implemented": "The request uses something that is not implemented here.",
     "upstream_error": "The container broke the connection or answered with malformed HTTP.",
+    "upstream_timeout": "The other side did not answer in time.",
     "no_instance_available": "No instance is available at the moment; try again later.",
     "port_not_ready": "The container did not accept connections in time.",
     "container_failed_to_start": "The container failed to start.",

@@ -57,11 +57,11 @@ def response_head(data: bytes, max_headers: int) -> ResponseHead:
     match = _LINE.match(data)
     lines = data.count(b"\r\n")
     if match is None or not clean(data, lines):
-        raise UpstreamError("the container's answer is not HTTP/1.1")
+        raise UpstreamError("the upstream's answer is not HTTP/1.1")
     eol = match.end() - 2
     raw = data[eol:]
     if lines - 2 > max_headers:
-        raise UpstreamError(f"the container's answer has more than {max_headers} header fields")
+        raise UpstreamError(f"the upstream's answer has more than {max_headers} header fields")
     fields = RawFields(raw)
     fields._low = low = raw.lower()
     head = ResponseHead(data, int(match[2]), fields)
@@ -91,7 +91,7 @@ def _interpret(head: ResponseHead, found: Iterator[re.Match[bytes]], minor: int)
         value = value.rstrip(b" \t")
         if name == b"content-length":
             if length is not None or DIGITS.fullmatch(value) is None:
-                raise UpstreamError("the container's answer has a bad Content-Length")
+                raise UpstreamError("the upstream's answer has a bad Content-Length")
             length = int(value)
         elif name == b"transfer-encoding":
             coding = value if coding is None else coding + b"," + value
@@ -99,7 +99,7 @@ def _interpret(head: ResponseHead, found: Iterator[re.Match[bytes]], minor: int)
             head.connection = value if head.connection is None else head.connection + b"," + value
     if coding is not None:
         if length is not None or minor == 0 or coding != b"chunked":
-            raise UpstreamError("the container's answer has an ambiguous or unknown Transfer-Encoding")
+            raise UpstreamError("the upstream's answer has an ambiguous or unknown Transfer-Encoding")
         head.length = Framing.CHUNKED
     elif length is not None:
         head.length = length
@@ -117,9 +117,9 @@ def _second_opinion(data: bytes) -> None:
     except httptools.HttpParserUpgrade:
         pass
     except httptools.HttpParserError as error:
-        raise UpstreamError(f"the container's answer is malformed: {error}") from None
+        raise UpstreamError(f"the upstream's answer is malformed: {error}") from None
     if not witness.complete:
-        raise UpstreamError("the container's answer is malformed")
+        raise UpstreamError("the upstream's answer is malformed")
 
 
 def with_connection(head: bytes, value: bytes) -> bytes:

@@ -7,21 +7,20 @@ byte of the answer has come, for others only if nothing was written.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
-from moorings.errors import BodyUsed, ClientDisconnected, ConnectFailed
+from moorings.errors import BodyUsed, ClientDisconnected
 from moorings.http.body import BodyStream, OwnedBody
-from moorings.http.client_connection import ClientConnection, Dropped, Exchange, RequestBody
+from moorings.http.client_connection import Exchange, RequestBody
 from moorings.http.grammar import Framing
 from moorings.http.headers import Headers
+from moorings.http.perform import SAFE, perform
 from moorings.http.request import Request
 from moorings.http.request_head import origin_form
 from moorings.http.response import Response
 from moorings.http.serialize import declared_length, field_lines, framing_line
 from moorings.proxy.pool import UpstreamPool
 
-_SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _FORWARDED = frozenset(("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "host"))
 
@@ -45,53 +44,10 @@ async def forward(
         if exchange.signal.aborted:
             raise ClientDisconnected("the client went away")
         head, body, length = outgoing(request, pool)
-        safe = method in _SAFE
-        connection = pool.take(fresh=not safe)
-        repeatable = connection is not None and safe and (body is None or isinstance(body, bytes))
-        if connection is None:
-            connection = await _connect(exchange, pool, connect_timeout)
-        while True:
-            future: asyncio.Future[Response] = connection.loop.create_future()
-            exchange.future = future
-            connection.start(exchange, head, body, length)
-            try:
-                return await future
-            except Dropped:
-                if not repeatable:
-                    raise
-                repeatable = False
-                connection = await _connect(exchange, pool, connect_timeout)
+        return await perform(exchange, pool, head, body, length, method in SAFE, connect_timeout)
     except BaseException as error:
         exchange.abort(error)
         raise
-
-
-async def _connect(exchange: Exchange, pool: UpstreamPool, timeout: float) -> ClientConnection:
-    """A new connection; the attempt ends early when the client goes or the time is up."""
-    if exchange.signal.aborted:
-        raise ClientDisconnected("the client went away")
-    attempt = asyncio.get_running_loop().create_task(pool.connect(), name="moorings-connect")
-    forget = exchange.signal.add_listener(attempt.cancel)
-    timer = pool.clock.call_later(timeout, attempt.cancel)
-    try:
-        await asyncio.wait((attempt,))
-        return attempt.result()
-    except asyncio.CancelledError:
-        if not attempt.cancelled():  # this task is being cancelled, not the attempt
-            attempt.cancel()
-            attempt.add_done_callback(lambda done: _give_back(done, pool))
-            raise
-        if exchange.signal.aborted:
-            raise ClientDisconnected("the client went away") from None
-        raise ConnectFailed(f"no connection to {pool.host}:{pool.port} within {timeout} s") from None
-    finally:
-        timer.cancel()
-        forget()
-
-
-def _give_back(attempt: asyncio.Task[ClientConnection], pool: UpstreamPool) -> None:
-    if not attempt.cancelled() and attempt.exception() is None:
-        pool.give_back(attempt.result())
 
 
 def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, int]:
