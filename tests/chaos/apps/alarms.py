@@ -29,7 +29,7 @@ class Sleeper(DurableObject):
 
 
 class Chain(DurableObject):
-    """Sets its next alarm in each of them."""
+    """Sets its next alarm in each of them; the last one may be fired again, as any."""
 
     def set(self, due: float) -> None:
         """Set the first one."""
@@ -43,7 +43,7 @@ class Chain(DurableObject):
 
     async def count(self) -> int:
         """Whether it has come to its end: 1, else 0."""
-        done = await self.ctx.storage.get("links", 0) == LINKS and await self.ctx.storage.get_alarm() is None
+        done = await self.ctx.storage.get("links", 0) >= LINKS and await self.ctx.storage.get_alarm() is None
         return int(done)
 
 
