@@ -20,6 +20,7 @@ class ConnectionPool:
     """Connections to ``host:port``, over TLS where ``tls`` is given. Used from one event loop."""
 
     __slots__ = (
+        "_aborted",
         "_closed",
         "_connections",
         "_idle",
@@ -54,6 +55,7 @@ class ConnectionPool:
         self._tick = 0
         self._timer: TimerHandle | None = None
         self._closed = False
+        self._aborted = False
 
     @property
     def idle(self) -> int:
@@ -84,7 +86,8 @@ class ConnectionPool:
 
     async def connect(self) -> ClientConnection:
         """A new connection. ConnectFailed if it can't be made."""
-        self._check_open()
+        if self._closed:
+            raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(
@@ -95,11 +98,9 @@ class ConnectionPool:
         if connection.transport is None:
             raise ConnectFailed(f"{self.host}:{self.port} closed the connection at once")
         self._connections.add(connection)
-        try:
-            self._check_open()
-        except ConnectFailed:
+        if self._gone():
             connection.drop()
-            raise
+            raise ConnectFailed(f"the connections to {self.host}:{self.port} were closed meanwhile")
         return connection
 
     def close(self) -> None:
@@ -113,13 +114,13 @@ class ConnectionPool:
     def abort(self) -> None:
         """Close everything now; exchanges in progress fail with UpstreamError. Idempotent."""
         self.close()
+        self._aborted = True
         for connection in list(self._connections):
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
+    def _gone(self) -> bool:
+        return self._aborted
 
     def give_back(self, connection: ClientConnection) -> None:
         """Put back a connection that was made or taken and not used."""

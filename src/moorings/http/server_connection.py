@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
-from enum import Enum, IntFlag
 from typing import TYPE_CHECKING, cast
 
 from moorings.errors import (
@@ -28,7 +25,6 @@ from moorings.errors import (
     WorkerError,
 )
 from moorings.http.body import BodyStream
-from moorings.http.deadline import Deadline
 from moorings.http.framing import BodyReader, ChunkedReader, FixedReader
 from moorings.http.grammar import Framing
 from moorings.http.request import Request, Wire
@@ -41,65 +37,38 @@ from moorings.http.request_head import (
 )
 from moorings.http.response import Response
 from moorings.http.response_writer import ResponseWriter, discard
+from moorings.http.server_flow import Pause, ServerFlow, State
 
 if TYPE_CHECKING:
     from moorings.http.server import HttpServer
 
 _HOLD = 64 * 1024  # bytes of pipelined requests kept while one is in progress
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
-class _State(Enum):
-    HEAD = "head"  # waiting for a request head
-    BUSY = "busy"  # a request is in progress, or the rest of its body is being dropped
-    LINGER = "linger"  # answered and half-closed; what comes is dropped
-    CLOSED = "closed"
-
-
-class _Pause(IntFlag):
-    """Why nothing is read from the client."""
-
-    NONE = 0
-    BODY = 1  # the reader of the request body is behind
-    HELD = 2  # enough bytes of later requests wait
-    BROKEN = 4  # nothing that still comes can be understood
-
-
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(ServerFlow):
     """The server's side of a connection. Made by HttpServer; driven by its transport."""
 
     __slots__ = (
         "_blank",
         "_body",
-        "_deadline",
         "_expecting",
         "_fields",
-        "_gone",
         "_held",
-        "_limits",
-        "_loop",
         "_partial",
-        "_pause",
         "_reader",
         "_request",
         "_server",
-        "_state",
         "_unread",
         "_wire",
         "_writer",
         "task",
-        "transport",
     )
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop, server.clock, server.limits)
         self._server = server
-        self._loop = loop
-        self._limits = server.limits
-        self._deadline = Deadline(server.clock, self._expired)
-        self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None  # the handler of the request in progress
-        self._state = _State.HEAD
         self._fields: RequestFields | None = None  # the last request's; clients repeat them
         self._blank = False  # an empty line has been skipped
         self._partial: bytearray | None = None  # an incomplete head
@@ -109,8 +78,6 @@ class ServerConnection(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._unread = 0  # bytes of a body dropped after its answer
         self._expecting = False  # the client waits for 100 Continue
-        self._pause = _Pause.NONE
-        self._gone: asyncio.Future[None] | None = None
 
     # --- transport callbacks
 
@@ -131,19 +98,15 @@ class ServerConnection(asyncio.Protocol):
         self._deadline.set(self._limits.header_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state = _State.CLOSED
-        self.transport = None
-        self._deadline.stop()
         self._server.connections.discard(self)
+        self._closed()
         self._client_gone()
         self._writer.lost()
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
         if self._server.draining:
             self._server.request_ended()
 
     def eof_received(self) -> bool:
-        if self._state is _State.BUSY:
+        if self.state is State.BUSY:
             self._client_gone()
             self.abort()
         return False
@@ -155,8 +118,8 @@ class ServerConnection(asyncio.Protocol):
         self._writer.resume()
 
     def data_received(self, data: bytes) -> None:
-        state = self._state
-        if state is _State.HEAD:
+        state = self.state
+        if state is State.HEAD:
             if self._partial is not None:
                 self._more_of_head(data)
                 return
@@ -164,7 +127,7 @@ class ServerConnection(asyncio.Protocol):
                 self._parse(data)
             except MooringsError as error:
                 self._refuse(error)
-        elif state is _State.BUSY:
+        elif state is State.BUSY:
             if self._reader is not None:
                 self._body_received(data)
             else:
@@ -253,7 +216,7 @@ class ServerConnection(asyncio.Protocol):
                 body = self._begin_body(fields, length)
                 if size != end:
                     self._take_body(data[end:])
-        self._state = _State.BUSY
+        self.state = State.BUSY
         request = self._request = Request.from_wire(method, target, fields, self._wire, body)
         self.task = asyncio.Task(self._run(request), loop=self._loop, name="moorings-request")
 
@@ -321,13 +284,13 @@ class ServerConnection(asyncio.Protocol):
         self._expecting = False
         rest = reader.take(data, body)
         if rest is None:
-            if not self._pause & _Pause.BODY:
+            if not self._pause & Pause.BODY:
                 self._deadline.set(self._limits.body_timeout)
             return False
         self._reader = None
         self._body = None
         self._deadline.at = None
-        if self._pause & _Pause.BODY:
+        if self._pause & Pause.BODY:
             self.resume_body()
         if rest:
             self._hold(rest)
@@ -339,7 +302,7 @@ class ServerConnection(asyncio.Protocol):
         self._reader = None
         self._body = None
         self._writer.keep_alive = False
-        self._pause_reading(_Pause.BROKEN)
+        self._pause_reading(Pause.BROKEN)
         if body is not None:
             body.fail(error)
         if self._request is None:
@@ -356,11 +319,11 @@ class ServerConnection(asyncio.Protocol):
     def pause_body(self) -> None:
         """Source: the reader is behind."""
         self._deadline.at = None
-        self._pause_reading(_Pause.BODY)
+        self._pause_reading(Pause.BODY)
 
     def resume_body(self) -> None:
         """Source: the reader has caught up."""
-        self._resume_reading(_Pause.BODY)
+        self._resume_reading(Pause.BODY)
         if self._reader is not None:
             self._deadline.set(self._limits.body_timeout)
 
@@ -398,7 +361,7 @@ class ServerConnection(asyncio.Protocol):
         self._deadline.set(self._limits.body_timeout)
 
     def _next(self) -> None:
-        self._state = _State.HEAD
+        self.state = State.HEAD
         if self._server.draining:
             self._close()
             return
@@ -406,7 +369,7 @@ class ServerConnection(asyncio.Protocol):
         if self._held:
             data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
             self._held.clear()
-            self._resume_reading(_Pause.HELD)
+            self._resume_reading(Pause.HELD)
             self.data_received(data)
 
     def _hold(self, data: bytes) -> None:
@@ -414,7 +377,7 @@ class ServerConnection(asyncio.Protocol):
             return  # nothing after the last request of a connection is looked at
         self._held.append(data)
         if sum(map(len, self._held)) >= _HOLD:
-            self._pause_reading(_Pause.HELD)
+            self._pause_reading(Pause.HELD)
 
     def _refuse(self, error: MooringsError) -> None:
         """Answer what is no good request; the connection ends here."""
@@ -422,9 +385,9 @@ class ServerConnection(asyncio.Protocol):
         self._partial = None
         self._reader = None
         self._body = None
-        self._pause_reading(_Pause.BROKEN)
+        self._pause_reading(Pause.BROKEN)
         self._writer.begin_error()
-        self._state = _State.BUSY
+        self.state = State.BUSY
         pending = self._writer.send(self._error_response(None, error))
         if pending is not None:
             pending.close()
@@ -466,74 +429,27 @@ class ServerConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """For draining: close where nothing is in progress; else the request in progress is the last one."""
         self._writer.keep_alive = False
-        if self._state is _State.HEAD and self._partial is None:
+        if self.state is State.HEAD and self._partial is None:
             self._close()
 
-    def abort(self) -> None:
-        """Reset the connection, so that the client can't take what it got for the whole."""
-        transport = self.transport
-        if transport is None:
-            return
-        sock = transport.get_extra_info("socket")
-        if sock is not None and not transport.is_closing():
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
-
-    def gone(self) -> asyncio.Future[None]:
-        """Done once the connection is closed."""
-        if self._gone is None:
-            self._gone = self._loop.create_future()
-            if self.transport is None:
-                self._gone.set_result(None)
-        return self._gone
+    def _drop_input(self) -> None:
+        self._reader = None
+        self._body = None
+        self._held.clear()
 
     def _close(self) -> None:
         if self._reader is not None or self._pause or self._held:
             self._linger()
-            return
-        self._state = _State.CLOSED
-        if self.transport is not None:
-            self._deadline.set(self._limits.body_timeout)
-            self.transport.close()
-
-    def _linger(self) -> None:
-        """Half-close, so that unread bytes don't reset the connection before the client has read the answer."""
-        transport = self.transport
-        self._state = _State.LINGER
-        self._reader = None
-        self._body = None
-        self._held.clear()
-        if transport is None or transport.is_closing():
-            return
-        if not transport.can_write_eof():
-            self._state = _State.CLOSED
-            transport.close()
-            return
-        transport.write_eof()
-        self._resume_reading(self._pause)
-        self._deadline.set(self._limits.linger)
-
-    # --- flow and time
-
-    def _pause_reading(self, reason: _Pause) -> None:
-        if not self._pause and self.transport is not None and not self.transport.is_closing():
-            self.transport.pause_reading()
-        self._pause |= reason
-
-    def _resume_reading(self, reason: _Pause) -> None:
-        if not self._pause:
-            return
-        self._pause &= ~reason
-        if not self._pause and self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
+        else:
+            self._shut()
 
     def _expired(self) -> None:
-        if self._state is _State.HEAD:
+        if self.state is State.HEAD:
             if self._partial is not None:
                 self._refuse(RequestTimeout("the request head did not arrive in time"))
             else:
                 self._close()
-        elif self._state is _State.BUSY:
+        elif self.state is State.BUSY:
             if self._reader is not None:
                 self._body_failed(RequestTimeout("the request body did not arrive in time"))
         else:

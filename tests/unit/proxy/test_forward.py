@@ -633,7 +633,7 @@ async def test_cancelled_task_ends_the_exchange() -> None:
     async with upstream(hang) as behind:
         pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
         task = asyncio.ensure_future(forward(Request("http://a/"), pool, on_end=lambda: ends.append(1)))
-        await until(lambda: behind.connections == 1)
+        await until(lambda: any(c._exchange is not None for c in pool._connections))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -694,7 +694,7 @@ async def test_abort_of_the_pool_fails_what_is_in_progress() -> None:
     async with upstream(hang) as behind:
         pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
         task = asyncio.ensure_future(forward(Request("http://a/"), pool, on_end=lambda: ends.append(1)))
-        await until(lambda: behind.connections == 1)
+        await until(lambda: any(c._exchange is not None for c in pool._connections))
         pool.abort()
         with pytest.raises(UpstreamError):
             await task
@@ -713,9 +713,19 @@ async def test_close_of_the_pool_lets_what_is_in_progress_end() -> None:
     async with upstream(script) as behind:
         pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
         task = asyncio.ensure_future(forward(Request("http://a/"), pool))
-        await until(lambda: behind.connections == 1)
+        await until(lambda: any(c._exchange is not None for c in pool._connections))
         pool.close()
         go.set()
+        assert (await task).status == 200
+        await until(lambda: pool.open == 0)
+
+
+async def test_close_of_the_pool_lets_a_connection_being_made_carry_its_request() -> None:
+    async with upstream(answering(OK)) as behind:
+        pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
+        task = asyncio.ensure_future(forward(Request("http://a/"), pool))
+        await asyncio.sleep(0)
+        pool.close()
         assert (await task).status == 200
         await until(lambda: pool.open == 0)
 
