@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from moorings.containers import lifecycle
@@ -113,16 +114,28 @@ class Controller:
             incarnation = self.incarnation
             if incarnation is not None and (self.status in UP or self._stops_in_hook()):
                 return incarnation
-            if self._starting is None:
-                if self.status is Status.STOPPING and incarnation is not None:
-                    await self._until_ended(incarnation)
-                    continue
-                self._starting = self.tasks.spawn("start", self._start(), shared=True)
-            return await asyncio.shield(self._starting)
+            with self._own_wait():
+                if self._starting is None:
+                    if self.status is Status.STOPPING and incarnation is not None:
+                        await self._until_ended(incarnation)
+                        continue
+                    self._starting = self.tasks.spawn("start", self._start(), shared=True)
+                return await asyncio.shield(self._starting)
 
     def _in_hook(self) -> bool:
+        """Whether a hook of this container that still runs asks, itself or through what it has called."""
         event = current_event.get()
-        return event is not None and event.kind is EventKind.HOOK and event.activation is self.activation
+        while event is not None:
+            if event.kind is EventKind.HOOK and event.activation is self.activation:
+                return self.activation.runs(event)
+            event = event.parent
+        return False
+
+    def _own_wait(self) -> AbstractContextManager[None]:
+        """What the platform takes for this container isn't counted against the block that asks for it."""
+        event = current_event.get()
+        block = None if event is None else event.activation.gate.block
+        return nullcontext() if block is None or block.event is not event else block.paused()
 
     def _stops_in_hook(self) -> bool:
         """Whether ``on_stop`` asks: it may still use the container that is about to get its signal."""
@@ -240,13 +253,12 @@ class Controller:
         awaited = self.options.awaited_ports if ports is None else ports
         for port in awaited:
             self.check_declared(port)
-        block = self.activation.gate.block
-        event = current_event.get()
-        if block is not None and event is block.event:
-            with block.paused():
+        self.activity.begin()  # whoever waits for a container keeps it awake
+        try:
+            with self._own_wait():
                 await self._ready(awaited)
-        else:
-            await self._ready(awaited)
+        finally:
+            self.activity.end()
 
     async def _ready(self, awaited: Sequence[int]) -> None:
         incarnation = await self.start()
@@ -296,11 +308,13 @@ class Controller:
 
         ``on_stop`` runs before the signal, for up to 5 s; SIGKILL follows ``stop_grace`` after it.
         """
-        await self.ending.stop(signum)
+        with self._own_wait():
+            await self.ending.stop(signum)
 
     async def destroy(self) -> None:
         """SIGKILL now, without ``on_stop``; returns when the container has ended."""
-        await self.ending.destroy()
+        with self._own_wait():
+            await self.ending.destroy()
 
     async def signal(self, signum: int) -> None:
         """Deliver a signal to the container, and change nothing else. Raises ContainerNotRunning."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from moorings.containers.container import Container
 from moorings.http import Request, Response
-from moorings.runtimes.fake import Listens, Script
+from moorings.runtimes.fake import Listens, Script, Waits
 from tests.unit.containers.support import harness
 
 
@@ -69,6 +70,15 @@ async def test_a_request_in_flight_keeps_it_awake_and_the_period_starts_with_its
         await h.clock.advance(9.9)
         assert (await h.stub().get_state()).status == "healthy"
         await h.clock.advance(0.2)
+        assert (await h.stub().get_state()).status == "stopped"
+
+
+async def test_who_waits_for_its_start_keeps_it_awake() -> None:
+    async with harness(Sleeper, Script([Waits(15), Listens(3000)])) as h:
+        await h.run(h.stub().start_and_wait_for_ports())
+        await h.clock.advance(9.5)
+        assert h.moves == ["starting", "running", "healthy"]
+        await h.clock.advance(1)
         assert (await h.stub().get_state()).status == "stopped"
 
 
@@ -149,4 +159,25 @@ async def test_a_sleeping_container_leaves_no_timer_and_no_task_and_its_object_l
         assert h.namespace.live() == []
         assert h.clock.pending == 0
         assert len(asyncio.all_tasks()) == tasks
+        assert (await h.stub().get_state()).status == "stopped"
+
+
+async def test_a_body_made_in_python_keeps_it_awake_until_its_end() -> None:
+    class Streaming(Sleeper):
+        async def fetch(self, request: Request) -> Response:
+            return Response(self.chunks())
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield b"first"
+            yield b"last"
+
+    async with harness(Streaming, SCRIPT) as h:
+        await h.run(h.stub().start_and_wait_for_ports())
+        body = (await h.stub().fetch("/")).body
+        assert await anext(body) == b"first"
+        await h.clock.advance(60)
+        assert (await h.stub().get_state()).status == "healthy"
+        assert [chunk async for chunk in body] == [b"last"]
+        assert h.controller().in_flight == 0
+        await h.clock.advance(10.1)
         assert (await h.stub().get_state()).status == "stopped"
