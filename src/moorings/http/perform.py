@@ -49,25 +49,30 @@ async def perform(
 
 async def _connect(exchange: Exchange, pool: ConnectionPool, timeout: float) -> ClientConnection:
     """A new connection; the attempt ends early when the client goes or the time is up."""
-    if exchange.signal.aborted:
+    if _client_gone(exchange):
         raise ClientDisconnected("the client went away")
     attempt = asyncio.get_running_loop().create_task(pool.connect(), name="moorings-connect")
     forget = exchange.signal.add_listener(attempt.cancel)
     timer = pool.clock.call_later(timeout, attempt.cancel)
     try:
         await asyncio.wait((attempt,))
-        return attempt.result()
-    except asyncio.CancelledError:
-        if not attempt.cancelled():  # this task is being cancelled, not the attempt
-            attempt.cancel()
-            attempt.add_done_callback(lambda done: _give_back(done, pool))
-            raise
-        if exchange.signal.aborted:
-            raise ClientDisconnected("the client went away") from None
-        raise ConnectFailed(f"no connection to {pool.host}:{pool.port} within {timeout} s") from None
+    except asyncio.CancelledError:  # of this task; the attempt's own doesn't come out of wait
+        attempt.cancel()
+        attempt.add_done_callback(lambda done: _give_back(done, pool))
+        raise
     finally:
         timer.cancel()
         forget()
+    if _client_gone(exchange):
+        _give_back(attempt, pool)
+        raise ClientDisconnected("the client went away")
+    if attempt.cancelled():
+        raise ConnectFailed(f"no connection to {pool.host}:{pool.port} within {timeout} s")
+    return attempt.result()
+
+
+def _client_gone(exchange: Exchange) -> bool:
+    return exchange.signal.aborted
 
 
 def _give_back(attempt: asyncio.Task[ClientConnection], pool: ConnectionPool) -> None:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -606,6 +607,23 @@ async def test_client_that_goes_away_ends_the_exchange_and_its_connection(script
         assert p.ends == [1]
         assert p.pool.open == 0
         assert p.front.recorder.events == []
+
+
+async def test_client_that_goes_away_at_any_turn_of_connecting_ends_the_exchange() -> None:
+    async with upstream(hang) as behind:
+        for turns in range(12):
+            ends: list[int] = []
+            pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
+            request = Request("http://a/")
+            task = asyncio.ensure_future(forward(request, pool, on_end=partial(ends.append, 1)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            request.signal.fire()
+            with pytest.raises(ClientDisconnected):
+                await asyncio.wait_for(task, 5)
+            assert ends == [1]
+            pool.close()
+            await until(partial(lambda pool: pool.open == 0, pool))
 
 
 async def test_client_that_goes_away_in_its_upload_ends_the_exchange() -> None:
