@@ -18,6 +18,7 @@ from moorings.http import Request, Response
 from moorings.objects.event import Event, EventKind, current_event
 from moorings.objects.gate import Block, InputGate, gated
 from moorings.objects.identity import ObjectId
+from moorings.objects.outgoing import send_body
 from moorings.observer import ErrorReported, Observer, Subject
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ class Activation:
 
     __slots__ = (
         "_factory",
-        "_generation",
         "_observer",
         "_running",
         "alive",
@@ -70,6 +70,7 @@ class Activation:
         "durable",
         "env",
         "gate",
+        "generation",
         "hosted",
         "id",
         "idle_since",
@@ -101,7 +102,7 @@ class Activation:
         self.requests = 0
         self.idle_since = clock.monotonic()
         self._factory = factory
-        self._generation = 0
+        self.generation = 0
         self._observer = observer
         self._running: dict[asyncio.Task[Any], tuple[Event, asyncio.Future[Any] | None]] = {}
 
@@ -126,22 +127,23 @@ class Activation:
         event = Event(self, EventKind.HANDLER, label, parent)
         task = self._spawn(event, self._handle(event, invoke, answer), answer)
         if counted:
-            self.requests += 1
-            if self.hosted is not None:
-                self.hosted.begin_request()
+            self.begin_request()
             task.add_done_callback(self._request_ended)
         return await answer
 
     async def fetch(self, request: Request) -> Response:
         """Deliver a request to the user's ``fetch``. Raises WorkerError where it returns no Response."""
         response = await self.deliver("fetch", lambda instance: instance.fetch(request), counted=True)
-        if isinstance(response, Response):
-            response.hold_chunks(self.written)
         if not isinstance(response, Response):
             raise WorkerError(
                 f"{self.subject.class_name}.fetch returned {type(response).__name__}; it must return a Response"
             )
+        send_body(self, response, request)
         return response
+
+    def runs(self, event: Event) -> bool:
+        """Whether an event of this object is still under way."""
+        return any(running is event for running, _ in self._running.values())
 
     def run_hook(self, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
         """Run ``invoke(instance)`` at once, past the gates. The caller owns the outcome: it must await the task."""
@@ -213,10 +215,21 @@ class Activation:
         if not self._running:
             self.idle_since = self.clock.monotonic()
 
-    def _request_ended(self, task: asyncio.Task[Any]) -> None:
+    def begin_request(self) -> None:
+        """A request is in flight: its handler runs, or its answer is on its way."""
+        self.requests += 1
+        if self.hosted is not None:
+            self.hosted.begin_request()
+
+    def end_request(self) -> None:
+        """It isn't any more."""
         self.requests -= 1
+        self.idle_since = self.clock.monotonic()
         if self.hosted is not None:
             self.hosted.end_request()
+
+    def _request_ended(self, task: asyncio.Task[Any]) -> None:
+        self.end_request()
 
     # --- what handlers may ask for --------------------------------------------------------------------------------
 
@@ -241,34 +254,28 @@ class Activation:
         if not entered:
             await self.gate.enter(block.event)
             self.gate.close(block)
-        generation = self._generation
-        timed_out = False
-        task = asyncio.current_task()
+        generation = self.generation
+        late: ObjectReset | None = None
 
         def on_timeout() -> None:
-            nonlocal timed_out
-            timed_out = True
-            if task is not None:
-                task.cancel()
+            nonlocal late
+            late = ObjectReset(
+                f"block_concurrency_while of {self.subject.label} took over 30 seconds; the object was reset"
+            )
+            self.reset(late)
 
         block.start(on_timeout)
         try:
             result = await closure()
         except BaseException as error:
-            if timed_out:
-                failure: BaseException = ObjectReset(
-                    f"block_concurrency_while of {self.subject.label} took over 30 seconds; the object was reset"
-                )
-            elif isinstance(error, asyncio.CancelledError):
-                block.end()
-                raise
-            else:
-                failure = error
-            if generation == self._generation:
-                self.reset(_reset_because(self.subject, failure), spare=event)
-            if failure is error:
-                raise
-            raise failure from None
+            block.end()
+            if late is not None:
+                raise late from None
+            if not isinstance(error, asyncio.CancelledError) and generation == self.generation:
+                self.reset(_reset_because(self.subject, error), spare=event)
+            raise
+        if late is not None:
+            raise late
         self.gate.open(block)
         return result
 
@@ -278,7 +285,12 @@ class Activation:
 
         async def background() -> None:
             try:
-                await awaitable
+                if self.gate.holds(event):
+                    await self.gate.enter(event)
+                if asyncio.iscoroutine(awaitable):
+                    await gated(self.gate, event, awaitable)
+                else:
+                    await awaitable
             except Exception as error:  # noqa: BLE001  # nobody else is left to receive it
                 self.report("wait_until", error)
 
@@ -293,7 +305,7 @@ class Activation:
 
     def reset(self, error: ObjectReset | StoreError, *, spare: Event | None = None) -> None:
         """Drop the user's instance: waiting and running events fail with ``error``; hooks and ``spare`` run on."""
-        self._generation += 1
+        self.generation += 1
         current = asyncio.current_task()
         self.instance = None
         if self.durable is not None:

@@ -68,8 +68,8 @@ class Block:
                 self._arm()
 
     def covers(self, event: Event) -> bool:
-        """Whether an event may go on while this block runs: the one that runs it, and hooks."""
-        return event is self.event or event.kind is EventKind.HOOK
+        """Whether an event may go on while this block runs: the one that runs it with all it causes, and hooks."""
+        return event.kind is EventKind.HOOK or event.descends_from(self.event)
 
 
 class InputGate:

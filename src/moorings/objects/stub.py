@@ -18,6 +18,7 @@ from moorings.http import Request, Response
 from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
 from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
+from moorings.objects.outgoing import StreamGate, held, send_body, send_stream
 from moorings.objects.values import copy_value
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Stub:
         caller = current_event.get()
         if caller is not None:
             await caller.activation.written()
-            request.hold_chunks(caller.activation.written)
+            request.hold_chunks(StreamGate(caller.activation))
         activation = self._live()
         if self._namespace.inline_fetch and activation.gate.free:
             response: Response = await activation.instantiated().fetch(request)
@@ -158,12 +159,17 @@ def _rpc_call(label: str, name: str, method: Callable[..., Any]) -> Callable[...
 
     async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(None, *args, **kwargs)  # a wrong call fails here, with Python's own message
-        sent = [hand_over(value, f"argument {_parameter(bound, i + 1)!r} of {label}") for i, value in enumerate(args)]
-        named = {key: hand_over(value, f"argument {key!r} of {label}") for key, value in kwargs.items()}
-        if current_event.get() is not None:
+        caller = current_event.get()
+        until = None if caller is None else StreamGate(caller.activation)
+        sent = [
+            _argument(value, f"argument {_parameter(bound, i + 1)!r} of {label}", until) for i, value in enumerate(args)
+        ]
+        named = {key: _argument(value, f"argument {key!r} of {label}", until) for key, value in kwargs.items()}
+        if caller is not None:
             await caller_written()
-        result = await self._live().deliver(label, lambda instance: getattr(instance, name)(*sent, **named))
-        return hand_over(result, f"the result of {label}")
+        activation = self._live()
+        result = await activation.deliver(label, lambda instance: getattr(instance, name)(*sent, **named))
+        return _result(result, f"the result of {label}", activation)
 
     return _dressed(call, name, method)
 
@@ -184,11 +190,30 @@ def _dressed(call: Callable[..., Any], name: str, method: Callable[..., Any]) ->
     return call
 
 
-def hand_over(value: Any, what: str) -> Any:
-    """A copy of ``value`` for the other side; requests, responses and byte streams go by handle. Raises TypeError."""
-    if isinstance(value, Request | Response | AsyncIterator):
+def _argument(value: Any, what: str, until: StreamGate | None) -> Any:
+    """``value`` as it is passed to an object: a copy; requests, responses and byte streams go by handle, and what the
+    caller makes of them waits for ``until``. Raises TypeError.
+    """
+    if isinstance(value, Request | Response):
+        if until is not None:
+            value.hold_chunks(until)
         return value
+    if isinstance(value, AsyncIterator):
+        return value if until is None else held(value, until)
     return copy_value(value, what=what)
+
+
+def _result(value: Any, what: str, activation: Activation) -> Any:
+    """What an object's method has returned, as its caller gets it: see ``_argument``."""
+    if isinstance(value, Response):
+        send_body(activation, value)
+    elif isinstance(value, Request):
+        value.hold_chunks(StreamGate(activation))
+    elif isinstance(value, AsyncIterator):
+        return send_stream(activation, value)
+    else:
+        return copy_value(value, what=what)
+    return value
 
 
 def refusal(cls: type[DurableObject], name: str) -> NotCallable:

@@ -178,7 +178,7 @@ async def test_the_platforms_own_waits_are_not_counted() -> None:
     assert await block == "block"
 
 
-async def test_nested_blocks_are_one() -> None:
+async def test_nested_blocks_are_one_and_give_their_value() -> None:
     assert await namespace(Blocker).get_by_name("a").nested() == "inner"
 
 
@@ -256,3 +256,61 @@ async def test_outside_of_a_handler_it_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="own handlers"):
         blockers.activate(stub.id).instance.ctx.block_concurrency_while(closure)
+
+
+async def test_background_work_is_held_as_well_but_not_what_the_block_itself_has_begun() -> None:
+    class Busy(Blocker):
+        def work(self, name: str) -> None:
+            async def background() -> None:
+                await self.other.wait()
+                self.log.append(name)
+
+            self.ctx.wait_until(background())
+
+        async def block_and_work(self) -> None:
+            async def closure() -> None:
+                self.work("inside")
+                await self.gate.wait()
+                self.log.append("block ends")
+
+            await self.ctx.block_concurrency_while(closure)
+
+    blockers = namespace(Busy)
+    stub = blockers.get_by_name("a")
+    await stub.work("outside")
+    block = asyncio.ensure_future(stub.block_and_work())
+    await ManualClock.settle()
+    instance = blockers.activate(stub.id).instance
+    instance.other.set()
+    await ManualClock.settle()
+    assert instance.log == ["inside"]
+    open_gate(blockers)
+    await block
+    assert await stub.note("end") == ["inside", "block ends", "outside", "end"]
+
+
+async def test_a_closure_that_does_not_end_when_its_time_is_over_holds_nobody_up() -> None:
+    clock = ManualClock()
+    ended = asyncio.Event()
+
+    class Stubborn(Blocker):
+        async def block_for_ever(self) -> None:
+            async def closure() -> None:
+                while not ended.is_set():
+                    try:
+                        await ended.wait()
+                    except asyncio.CancelledError:
+                        self.log.append("no")
+
+            await self.ctx.block_concurrency_while(closure)
+
+    stub = namespace(Stubborn, clock=clock).get_by_name("a")
+    calls = [asyncio.ensure_future(stub.block_for_ever()), asyncio.ensure_future(stub.note("waits"))]
+    await clock.advance(30.1)
+    for call in calls:
+        with pytest.raises(ObjectReset, match="over 30 seconds"):
+            await call
+    assert await stub.note("anew") == ["anew"]
+    ended.set()
+    await ManualClock.settle()
+    assert await stub.note("still") == ["anew", "still"]
