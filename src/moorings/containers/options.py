@@ -23,8 +23,9 @@ HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
     "on_exit": ("exit_code", "reason"),
     "on_error": ("error",),
     "on_activity_expired": (),
+    "alarm": (),
 }
-"""The hooks of a Container and the parameters each is called with."""
+"""The hooks of a Container and the parameters each is called with; a class needs no ``alarm``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +235,19 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
             f"{cls.__name__} has neither entrypoint nor image: say what to run, "
             'such as entrypoint = ["python", "server.py"]'
         )
-    reader.mistakes += _hook_mistakes(cls)
+    reader.mistakes += hook_mistakes(cls)
     if reader.mistakes:
         raise ConfigError("\n".join(reader.mistakes))
     return options
 
 
-def _hook_mistakes(cls: type) -> list[str]:
+def hook_mistakes(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOK_PARAMETERS) -> list[str]:
+    """What is wrong with the hooks that a class defines: a sentence for each, with the hook that is wanted."""
     mistakes = []
-    for hook, parameters in HOOK_PARAMETERS.items():
-        method = inspect.getattr_static(cls, hook, None)
+    for hook, parameters in hooks.items():
+        if not hasattr(cls, hook):
+            continue
+        method = inspect.getattr_static(cls, hook)
         wanted = f"def {hook}({', '.join(('self', *parameters))})"
         if not inspect.isfunction(method):
             mistakes.append(f"{cls.__name__}.{hook} must be a method: {wanted}")

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from moorings.containers import readiness
+from moorings.containers.waiting import wait_for
 from moorings.errors import ConfigError, ContainerFailedToStart, ContainerNotRunning, MooringsError, PortNotReady
 from moorings.http import Request
 from moorings.proxy import forward
@@ -35,18 +36,22 @@ async def probe(controller: Controller, incarnation: Incarnation, port: int) -> 
             f"{controller.subject.label} was started before its class declared port {port}; stop it, and the next "
             "request starts it with the port"
         )
-    stolen = False
+    stolen = silent = False
 
     async def check() -> bool:
-        nonlocal stolen
+        nonlocal stolen, silent
         if not await readiness.accepts(address):
             return False
         stolen = not await controller.service.runtime.owns_listener(incarnation.token, port)
         if stolen:
             return False
-        return controller.options.ping_endpoint is None or await _ping(controller, incarnation, port)
+        if controller.options.ping_endpoint is None or port != controller.options.fetch_port:
+            return True
+        silent = not await _ping(controller, incarnation, port, deadline - controller.service.clock.monotonic())
+        return not silent
 
     budget = controller.service.budgets.ports
+    deadline = controller.service.clock.monotonic() + budget
     try:
         outcome = await readiness.wait_until_ready(
             check, exited=incarnation.exited, timeout=budget, clock=controller.service.clock
@@ -59,23 +64,37 @@ async def probe(controller: Controller, incarnation: Incarnation, port: int) -> 
         case readiness.Outcome.EXITED:
             raise await why_gone(controller, incarnation)
         case readiness.Outcome.TIMED_OUT:
-            why = "a process that is not the container's listens there" if stolen else "nothing accepts connections"
+            why = "nothing accepts connections"
+            if stolen:
+                why = "a process that is not the container's listens there"
+            elif silent:
+                why = f"no HTTP answer to {controller.options.ping_endpoint}"
             raise PortNotReady(
                 f"{controller.subject.label}: port {port} was not ready {budget:g} s after its start: {why} on "
                 f"{address.host}:{address.port}; does the program listen on the port that PORT_{port} names?"
             )
 
 
-async def _ping(controller: Controller, incarnation: Incarnation, port: int) -> bool:
-    if port != controller.options.fetch_port:
+async def _ping(controller: Controller, incarnation: Incarnation, port: int, timeout: float) -> bool:
+    """Whether an HTTP answer, whatever its status, comes from the port within ``timeout`` seconds."""
+
+    async def ask() -> bool:
+        request = Request(f"http://container/{(controller.options.ping_endpoint or '').lstrip('/')}")
+        try:
+            response = await forward(request, controller.pool(incarnation, port))
+            await response.bytes()
+        except MooringsError:
+            return False
         return True
-    request = Request(f"http://container/{(controller.options.ping_endpoint or '').lstrip('/')}")
+
+    asking = asyncio.ensure_future(ask())
     try:
-        response = await forward(request, controller.pool(incarnation, port))
-        await response.bytes()
-    except MooringsError:
-        return False
-    return True
+        answered, outcome = await wait_for(controller.service.clock, asking, timeout)
+    finally:
+        if not asking.done():
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+    return answered and outcome
 
 
 async def why_gone(controller: Controller, incarnation: Incarnation) -> Exception:

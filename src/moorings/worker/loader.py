@@ -18,7 +18,7 @@ from types import ModuleType
 
 from moorings.config.file import find_config, read_config
 from moorings.containers.container import Container
-from moorings.containers.options import ContainerOptions, read_options
+from moorings.containers.options import ContainerOptions, hook_mistakes, read_options
 from moorings.errors import ConfigError
 from moorings.objects.durable_object import DurableObject
 from moorings.worker.entrypoint import WorkerEntrypoint
@@ -79,6 +79,9 @@ def load_application(file: Path, config: Path | None = None) -> Application:
     objects = {cls.__name__: cls for cls in classes if issubclass(cls, DurableObject)}
     containers = {name: cls for name, cls in objects.items() if issubclass(cls, Container)}
     options: dict[str, ContainerOptions] = {}
+    for name, cls in objects.items():
+        if name not in containers:
+            mistakes += hook_mistakes(cls, {"alarm": ()})
     for name, cls in containers.items():
         try:
             options[name] = read_options(cls, file.parent, settings.overrides.get(name))

@@ -100,6 +100,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("on_exit", lambda self: None, "def on_exit(self, exit_code, reason)"),
         ("on_error", lambda self: None, "def on_error(self, error)"),
         ("on_start", "yes", "def on_start(self)"),
+        ("alarm", lambda self, when: None, "def alarm(self)"),
     ],
 )
 def test_a_hook_that_does_not_fit_is_refused_with_the_one_that_is_wanted(hook: str, function: Any, wanted: str) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from moorings.containers.container import Container
+from moorings.containers.readiness import next_pause
+from moorings.containers.service import Budgets
 from moorings.errors import (
     ConfigError,
     ContainerFailedToStart,
@@ -15,6 +17,7 @@ from moorings.errors import (
     NoInstanceAvailable,
     PortNotReady,
 )
+from moorings.http import Request, Response
 from moorings.runtimes.base import ExitReason, StartSpec
 from moorings.runtimes.fake import Exits, Listens, Prints, Script, StopsListening, Waits
 from tests.unit.containers.support import harness
@@ -329,3 +332,140 @@ async def test_a_port_that_closes_again_is_not_waited_for_twice() -> None:
         await h.run(h.stub().start_and_wait_for_ports())
         await h.clock.advance(6)
         await h.run(h.stub().start_and_wait_for_ports())
+
+
+async def test_a_healthy_container_is_asked_without_a_wait() -> None:
+    async with harness(Backend, SLOW) as h:
+        await h.run(h.stub().start_and_wait_for_ports())
+        call = h.stub().start_and_wait_for_ports()
+        with pytest.raises(StopIteration):
+            call.send(None)
+
+
+async def test_on_start_may_send_requests_to_its_container_in_every_way() -> None:
+    seen: list[str] = []
+    stubs: list[Any] = []
+
+    class Hooked(Backend):
+        async def fetch(self, request: Request) -> Response:
+            return await super().fetch(request)
+
+        async def on_start(self) -> None:
+            for response in (
+                await self.container_fetch("/a"),
+                await self.fetch(Request("http://container/b")),
+                await stubs[0].fetch("/c"),
+            ):
+                seen.append(await response.text())
+
+    async with harness(Hooked, Script([Waits(1), Listens(3000, answer)])) as h:
+        stubs.append(h.stub())
+        assert await (await h.run(h.stub().fetch("/d"))).text() == "/d"
+        assert seen == ["/a", "/b", "/c"]
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers each request with its path."""
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        path = head.split()[1]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path))
+
+
+async def test_hooks_run_while_a_block_holds_back_every_event() -> None:
+    ran: list[str] = []
+
+    class Hooked(Backend):
+        async def on_start(self) -> None:
+            await asyncio.sleep(0)
+            ran.append("on_start")
+
+        async def on_stop(self) -> None:
+            await asyncio.sleep(0)
+            ran.append("on_stop")
+
+        async def on_exit(self, exit_code: int, reason: str) -> None:
+            await asyncio.sleep(0)
+            ran.append("on_exit")
+
+        async def restart(self) -> list[str]:
+            async def closure() -> None:
+                await self.start_and_wait_for_ports()
+                await self.stop()
+                await self.start()
+
+            await self.ctx.block_concurrency_while(closure)
+            return ran
+
+    async with harness(Hooked, SLOW) as h:
+        assert (await h.run(h.stub().restart()))[:3] == ["on_start", "on_stop", "on_exit"]
+
+
+async def test_a_block_does_not_count_starts_stops_and_ends_either() -> None:
+    class Patient(Portless):
+        async def start_often(self) -> str:
+            async def closure() -> None:
+                for _ in range(5):
+                    await self.start()
+                    await self.destroy()
+
+            await self.ctx.block_concurrency_while(closure)
+            return "five times"
+
+    async with harness(Patient, Script(start_takes=7.5)) as h:
+        assert await h.run(h.stub().start_often()) == "five times"
+
+
+class Pinged(Backend):
+    ping_endpoint = "/health"
+
+
+async def test_a_class_with_a_ping_endpoint_is_ready_when_an_http_answer_comes() -> None:
+    asked: list[bytes] = []
+
+    async def ill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+
+    async with harness(Pinged, Script([Listens(3000, ill)])) as h:
+        await h.run(h.stub().start_and_wait_for_ports())
+        assert asked[-1] == b"GET /health HTTP/1.1\r\n"
+
+
+async def test_a_program_that_accepts_and_never_answers_its_ping_is_given_up_after_20_seconds() -> None:
+    async with harness(Pinged, Script([Listens(3000)])) as h:
+        call = asyncio.ensure_future(h.stub().start_and_wait_for_ports())
+        await h.clock.advance(19.9)
+        assert not call.done()
+        await h.clock.advance(0.2)
+        await h.settle()
+        with pytest.raises(PortNotReady, match="no HTTP answer to /health"):
+            await call
+
+
+async def test_a_program_that_ends_while_it_is_pinged_ends_the_wait() -> None:
+    async with harness(Pinged, Script([Listens(3000), Waits(1), Exits(4)])) as h:
+        with pytest.raises(ContainerFailedToStart, match="exit code 4"):
+            await h.run(h.stub().start_and_wait_for_ports(), within=5)
+
+
+async def test_both_budgets_can_be_set() -> None:
+    async with harness(Backend, Script()) as h:
+        h.service.budgets = Budgets(instance=1.0, ports=2.0)
+        call = asyncio.ensure_future(h.stub().start_and_wait_for_ports())
+        await h.clock.advance(2.1)
+        with pytest.raises(PortNotReady, match="2 s after its start"):
+            await call
+        await h.run(h.stub("b").start())
+        third = asyncio.ensure_future(h.stub("c").start())
+        await h.clock.advance(1.1)
+        assert isinstance(third.exception(), NoInstanceAvailable)
+
+
+def test_readiness_is_polled_from_1_ms_backing_off_to_50_ms() -> None:
+    pauses, waited = [], 0.0
+    while waited < 20:
+        pauses.append(next_pause(waited))
+        waited += pauses[-1]
+    assert pauses[0] == 0.001
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.05

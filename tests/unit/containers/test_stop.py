@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from moorings.containers.container import Container
-from moorings.errors import ContainerNotRunning, NoInstanceAvailable
+from moorings.containers.service import Budgets
+from moorings.errors import ContainerNotRunning, NoInstanceAvailable, StoreError
 from moorings.runtimes.base import ExitReason
 from moorings.runtimes.fake import Exits, Listens, Script, Waits
+from moorings.server.platform import DEV_STOP_GRACE
 from tests.unit.containers.support import Harness, harness
 
 
@@ -252,3 +254,24 @@ async def test_the_objects_memory_may_be_reset_while_its_container_runs_on() -> 
         assert h.instance() is not before
         assert (await h.stub().get_state()).status == "healthy"
         assert len(h.machine.running) == 1
+
+
+async def test_dev_caps_the_stop_grace_at_10_seconds() -> None:
+    async with harness(Backend, STUBBORN) as h:
+        h.service.budgets = Budgets(longest_stop_grace=DEV_STOP_GRACE)
+        await started(h)
+        await h.run(h.stub().stop())
+        await h.clock.advance(9.9)
+        assert len(h.machine.running) == 1
+        await h.clock.advance(0.2)
+        assert h.machine.running == []
+
+
+async def test_a_write_that_was_not_stored_resets_the_memory_and_leaves_the_container() -> None:
+    async with harness(Backend, OBEDIENT) as h:
+        await started(h)
+        before = h.instance()
+        h.controller().activation.storage_failed(StoreError("disk full"))
+        assert h.instance() is not before
+        assert (await h.stub().get_state()).status == "healthy"
+        assert len(h.machine.started) == 1
