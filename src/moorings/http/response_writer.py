@@ -39,6 +39,7 @@ class ResponseWriter:
         "_left",
         "_length",
         "_no_body",
+        "_pumping",
         "_server",
         "_stall",
         "_stream",
@@ -62,6 +63,7 @@ class ResponseWriter:
         self._waiter: asyncio.Future[None] | None = None
         self._stall: Deadline | None = None  # for clients that don't take their answer
         self._unsent = 0
+        self._pumping: asyncio.Task[object] | None = None
         self.keep_alive = True
         self.paused = False
         self.started = False
@@ -208,7 +210,8 @@ class ResponseWriter:
         return self._pump(body)
 
     async def _pump(self, body: AsyncIterator[bytes]) -> None:
-        """Send a body made in Python, at the speed the client takes it."""
+        """Send a body made in Python, at the speed the client takes it; it is cancelled when the client goes away."""
+        self._pumping = asyncio.current_task()
         try:
             async for chunk in body:
                 if self._transport.is_closing():
@@ -221,10 +224,13 @@ class ResponseWriter:
             self._server.report("a response body", error)
             self._connection.abort()
             return
-        except BaseException:
+        except asyncio.CancelledError:
+            if self._pumping is None:  # by ``lost``
+                return
             self._connection.abort()
             raise
         finally:
+            self._pumping = None
             close = getattr(body, "aclose", None)
             if close is not None:
                 await close()
@@ -309,6 +315,9 @@ class ResponseWriter:
         if stream is not None:
             stream.close()
         self.resume()
+        pumping, self._pumping = self._pumping, None
+        if pumping is not None:
+            pumping.cancel()
 
 
 def discard(response: Response) -> None:

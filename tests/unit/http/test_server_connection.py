@@ -404,6 +404,28 @@ async def test_client_that_goes_away_sets_the_signal_and_cancels_nothing() -> No
         await until(lambda: s.server.in_flight == 0)
 
 
+async def test_body_that_waits_for_something_ends_when_its_client_goes_away() -> None:
+    ended = asyncio.Event()
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"first"
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    async def stream(request: Request) -> Response:
+        return Response(events())
+
+    async with served(stream) as s:
+        async with dialled(s.port) as client:
+            await client.send(get())
+            assert (await client.head())[0] == 200
+        await asyncio.wait_for(ended.wait(), 5)
+        await until(lambda: s.server.in_flight == 0)
+        assert s.recorder.events == []
+
+
 async def test_error_after_the_client_has_gone_is_reported() -> None:
     async def wait(request: Request) -> Response:
         await request.signal.wait()
