@@ -1,4 +1,7 @@
-"""The platform dies at each point of a container's start: no second program, and none that nobody knows."""
+"""The platform dies at each point of a container's start and stop.
+
+There is no second program, none that nobody knows, and no end that nobody is told.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.apps.launcher import POINTS
+from tests.chaos.apps.launcher import START_POINTS, STOP_POINTS
 from tests.chaos.boxes import ask, programs, started
 from tests.support.platform import Platform
 from tests.support.raw import Truncated, get
@@ -18,7 +21,7 @@ from tests.support.waiting import eventually
 RUNNING = ("running", "healthy")
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", START_POINTS)
 async def test_a_start_that_the_platform_does_not_survive_leaves_one_program_or_none(
     tmp_path: Path, point: str
 ) -> None:
@@ -53,3 +56,45 @@ async def check(platform: Platform) -> None:
     history = await ask(platform, "/box/history")
     assert history[-1] == "start"
     assert await ask(platform, "/box") == {**answer, "asked": answer["asked"] + 1}
+
+
+@pytest.mark.parametrize("point", STOP_POINTS)
+async def test_a_stop_that_the_platform_does_not_survive_is_carried_out_or_was_never_asked_for(
+    tmp_path: Path, point: str
+) -> None:
+    dying = await started(tmp_path, [f"die-{point}"])
+    try:
+        before = await ask(dying, "/box")
+        with contextlib.suppress(ConnectionError, Truncated):  # the answer does not wait for the end
+            await get(dying.address, "/box/stop")
+        assert await asyncio.to_thread(dying.wait_until_ended) == -signal.SIGKILL
+        platform = await started(tmp_path)
+        try:
+            may_run_on = point in ("before-stop", "stop-queued", "in-on-stop")  # the hook does not wait for the disk
+            await check_stopped(platform, before["pid"] if may_run_on else 0)
+            await asyncio.to_thread(platform.stop)
+        finally:
+            platform.kill()
+    finally:
+        dying.kill()
+
+
+async def check_stopped(platform: Platform, may_run_on: int) -> None:
+    """The program has ended and its end was told, or it runs on as if nothing had been; then it serves."""
+
+    async def decided() -> bool:
+        state = await ask(platform, "/box/state")
+        if may_run_on and state["status"] == "healthy":
+            return set(programs(platform)) == {may_run_on}
+        history = await ask(platform, "/box/history")
+        return state["status"] == "stopped_with_code" and not programs(platform) and len(history) > 1
+
+    await eventually(decided, "the stop is carried out, or was never asked for")
+    ends = (await ask(platform, "/box/history"))[1:]
+    if not programs(platform):
+        assert ends in (["exit 7 exit"], ["exit 7 exit"] * 2), "on_exit runs once, or again where it was cut off"
+        assert (await ask(platform, "/box/state"))["exit_code"] == 7
+    else:
+        assert ends == []
+    answer = await ask(platform, "/box")
+    assert set(programs(platform)) == {answer["pid"]}

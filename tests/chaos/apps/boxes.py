@@ -38,7 +38,7 @@ class Box(Container):
 
 
 class Default(WorkerEntrypoint):
-    """``/NAME`` asks the container; ``/NAME/history`` and ``/NAME/state`` ask the platform, and start nothing."""
+    """``/NAME`` asks the container; ``/NAME/history``, ``/NAME/state`` and ``/NAME/stop`` start nothing."""
 
     async def fetch(self, request: Request) -> Response:
         _, name, *what = request.url.path.split("/")
@@ -48,5 +48,8 @@ class Default(WorkerEntrypoint):
                 return Response.json(await box.history())
             case ["state"]:
                 return Response.json(await box.get_state())
+            case ["stop"]:
+                await box.stop()
+                return Response.json("stopping")
         answer: Response = await box.fetch(request)
         return answer

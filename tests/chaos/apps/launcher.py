@@ -1,7 +1,7 @@
 """The command line with a part of the platform broken on purpose: ``launcher.py PATCH... -- serve FILE ...``.
 
 Patches: ``synchronous-off`` commits without waiting for the disk; ``gate-open`` lets everything leave an object at
-once; ``die-NAME`` kills the platform with -9 at a point of a container's start (see POINTS).
+once; ``die-NAME`` kills the platform with -9 at a point of a container's start or stop (see the lists).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from moorings.containers.controller import Controller
 from moorings.containers.lifecycle import Move
 from moorings.objects.activation import Activation
 from moorings.objects.sql_files import SqlFiles
-from moorings.runtimes.process import wire
+from moorings.runtimes.process import ProcessRuntime, wire
 from moorings.runtimes.process.client import Client
 from moorings.store import Commit, SqliteStore, Synchronous
 
-POINTS = (
+START_POINTS = (
     "before-intent",
     "intent-queued",
     "intent-durable",
@@ -41,6 +41,20 @@ POINTS = (
     "ready-durable",
 )
 """In the order of a start; the intent's commit and the runtime's part go on side by side."""
+
+STOP_POINTS = (
+    "before-stop",
+    "stop-queued",
+    "stop-durable",
+    "in-on-stop",
+    "signalled",
+    "before-exit",
+    "exit-queued",
+    "exit-durable",
+    "in-on-exit",
+    "after-on-exit",
+)
+"""In the order of a stop of a program that ends with a code of its own."""
 
 
 def die(*_: object) -> None:
@@ -105,6 +119,17 @@ def die_at_send(moment: str) -> None:
     Client.send = patched  # type: ignore[method-assign]
 
 
+def die_when_signalled() -> None:
+    """When the supervisor has delivered the signal of a stop."""
+    original = ProcessRuntime.signal
+
+    async def patched(self: ProcessRuntime, token: str, signum: int) -> None:
+        await original(self, token, signum)
+        die()
+
+    ProcessRuntime.signal = patched  # type: ignore[method-assign]
+
+
 def die_when_answered() -> None:
     """When the supervisor says that the program runs."""
     original = Client._received
@@ -117,12 +142,12 @@ def die_when_answered() -> None:
     Client._received = patched  # type: ignore[method-assign]
 
 
-def die_around_on_start(moment: str) -> None:
-    """``before``, ``in`` or ``after`` the hook."""
+def die_around_hook(fatal: str, moment: str) -> None:
+    """``before``, ``in`` or ``after`` a hook."""
     original = Activation.run_hook
 
     def patched(self: Activation, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
-        if label != "on_start":
+        if label != fatal:
             return original(self, label, invoke)
         if moment == "before":
             die()
@@ -156,8 +181,18 @@ def apply(patch: str) -> None:
             die_at_move(Move.SPAWNED, "before")
         case ["die", "spawned", moment]:
             die_at_move(Move.SPAWNED, moment)
-        case ["die", moment, "on", "start"]:
-            die_around_on_start(moment)
+        case ["die", moment, "on", hook]:
+            die_around_hook(f"on_{hook}", moment)
+        case ["die", "before", "stop"]:
+            die_at_move(Move.STOP, "before")
+        case ["die", "stop", moment]:
+            die_at_move(Move.STOP, moment)
+        case ["die", "signalled"]:
+            die_when_signalled()
+        case ["die", "before", "exit"]:
+            die_at_move(Move.EXIT_WITH_CODE, "before")
+        case ["die", "exit", moment]:
+            die_at_move(Move.EXIT_WITH_CODE, moment)
         case ["die", "before", "ready"]:
             die_at_move(Move.READY, "before")
         case ["die", "ready", moment]:
