@@ -469,3 +469,26 @@ def test_readiness_is_polled_from_1_ms_backing_off_to_50_ms() -> None:
     assert pauses[0] == 0.001
     assert pauses == sorted(pauses)
     assert pauses[-1] == 0.05
+
+
+async def test_what_asks_for_the_container_waits_for_a_block_like_any_event() -> None:
+    released = asyncio.Event()
+
+    class Blocking(Backend):
+        async def block(self) -> None:
+            await self.ctx.block_concurrency_while(released.wait)
+
+    async with harness(Blocking, SLOW) as h:
+        block = asyncio.ensure_future(h.stub().block())
+        await h.settle()
+        calls = [h.stub().start(), h.stub().start_and_wait_for_ports(), h.stub().fetch("/"), h.stub().get_state()]
+        waiting = [asyncio.ensure_future(call) for call in calls]
+        await h.clock.advance(5)
+        assert h.machine.started == []
+        assert not any(call.done() for call in waiting)
+        released.set()
+        await block
+        await h.run(asyncio.wait_for(waiting[1], 30))
+        assert len(h.machine.started) == 1
+        waiting[2].cancel()
+        await h.run(asyncio.wait(waiting))

@@ -10,10 +10,19 @@ from typing import Any
 
 import pytest
 
+from moorings.clock import ManualClock
+from moorings.containers import records
+from moorings.containers.lifecycle import Status
+from moorings.containers.records import ContainerRecord, StoredRecords
 from moorings.errors import ObjectReset, StoreError
 from moorings.http import Request, Response
-from moorings.objects.durable_object import DurableObject
+from moorings.http.body import BodyStream
+from moorings.http.grammar import Framing
+from moorings.objects.durable_object import DurableObject, inline
+from moorings.objects.sql_files import SqlFiles
+from moorings.store import SqliteStore
 from tests.unit.objects.stored import Held, held
+from tests.unit.objects.storing import TABLES, Place
 
 
 class Source(DurableObject):
@@ -194,3 +203,65 @@ async def test_a_stream_whose_client_has_gone_is_no_longer_counted(disk: Held) -
     assert activation.requests == 0
     assert [chunk async for chunk in body] == [b"second"]
     assert activation.requests == 0
+
+
+class Forwarder(DurableObject):
+    """Answers with a body that comes off a connection."""
+
+    @inline
+    async def fetch(self, request: Request) -> Response:
+        self.ctx.storage.put("n", 1)
+        return Response(self.env["body"])
+
+    def write(self) -> None:
+        self.ctx.storage.put("n", 2)
+
+
+class Connection:
+    """The connection of a program that sends as much as is wanted."""
+
+    def pause_body(self) -> None: ...
+
+    def resume_body(self) -> None: ...
+
+    def body_wanted(self) -> None: ...
+
+    def body_dropped(self) -> None: ...
+
+
+async def test_bytes_from_a_container_wait_at_the_head_only(disk: Held) -> None:
+    stream = BodyStream(Connection(), Framing.CHUNKED)
+    forwarder = disk.namespace(Forwarder, {"body": stream}).get_by_name("a")
+    disk.hold()
+    body = (await disk.held_back(forwarder.fetch("/"))).body
+    disk.hold()
+    writing = asyncio.ensure_future(forwarder.write())
+    await disk.settle()
+    assert not writing.done()
+    stream.feed(b"forwarded")
+    assert await anext(body) == b"forwarded"
+    disk.release()
+    await writing
+    stream.finish()
+    assert [chunk async for chunk in body] == []
+
+
+async def test_what_the_platform_stores_itself_holds_nothing_back(tmp_path: Path) -> None:
+    tables = (*TABLES, *records.MIGRATIONS)
+    store = await SqliteStore.open(tmp_path, migrations=tables, clock=ManualClock())
+    files = SqlFiles(tmp_path / "sql")
+    disk = Held(Place(store, files))
+    try:
+        sources = disk.namespace(Source)
+        source = sources.get_by_name("a")
+        assert await source.remember() == 1
+        disk.hold()
+        StoredRecords(store, disk.place.failures.append).write(
+            ContainerRecord("Source", source.id.raw, "a", Status.RUNNING, 1.0, None, "token", 1.0, None, True)
+        )
+        assert await source.remember() == 2
+        assert disk.place.writes == 0
+    finally:
+        disk.release()
+        await files.close()
+        await store.close()

@@ -140,3 +140,38 @@ def test_two_choices_keep_the_longest_queue_short() -> None:
     for _ in range(10_000):
         load[choose(names, load.__getitem__, rng)] += 1
     assert max(load.values()) <= 103
+
+
+def test_a_stub_is_there_at_once_and_makes_no_object() -> None:
+    service = namespace(Service)
+    stubs = [service.get_by_name("a"), service.get(service.new_unique_id()), service.get_random()]
+    assert service.live() == []
+    assert [stub.name for stub in stubs[:2]] == ["a", None]
+    assert stubs[0].id == service.id_from_name("a")
+    assert service.id_from_string(str(stubs[0].id)) == stubs[0].id
+
+
+async def test_a_relative_url_is_resolved_against_the_container() -> None:
+    class Where(DurableObject):
+        async def fetch(self, request: Request) -> Response:
+            sent = [request.method, str(request.url), request.headers.get("x-test"), await request.text()]
+            return Response.json(sent)
+
+    stub = namespace(Where).get_by_name("a")
+    assert await (await stub.fetch("a/b?c=1")).json() == ["GET", "http://container/a/b?c=1", None, ""]
+    response = await stub.fetch("http://other/x", method="PUT", headers={"X-Test": "1"}, body="body")
+    assert await response.json() == ["PUT", "http://other/x", "1", "body"]
+    response = await stub.fetch(Request("http://other/x"), method="POST", json={"a": 1})
+    assert await response.json() == ["POST", "http://other/x", None, '{"a":1}']
+
+
+async def test_plain_and_async_methods_are_called_alike() -> None:
+    class Both(DurableObject):
+        def plain(self) -> int:
+            return 1
+
+        async def suspending(self) -> int:
+            return 2
+
+    stub = namespace(Both).get_by_name("a")
+    assert [await stub.plain(), await stub.suspending()] == [1, 2]
