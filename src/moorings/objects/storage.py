@@ -242,10 +242,12 @@ class Storage:
         self._track(commit)
 
     def alarm_fires(self) -> None:
-        """The alarm's handler begins: there is no alarm, unless the handler sets one. Its row stays until it is
-        done.
+        """The alarm's handler begins: there is no alarm, unless the handler sets one, or somebody just has.
+
+        Its row stays until the handler is done.
         """
-        self._alarm = (None, None)
+        if self._alarm is None:
+            self._alarm = (None, None)
 
     def alarm_fired(self) -> None:
         """What became of the alarm that fired is stored."""

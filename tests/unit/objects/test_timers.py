@@ -11,6 +11,7 @@ import pytest
 
 from moorings.clock import ManualClock
 from moorings.objects.timers import BATCH, RETRIES, retry_after
+from tests.unit.objects.storing import place as stored
 from tests.unit.objects.timing import Job, Sleeper, forget, names, place, sleeping
 
 
@@ -348,3 +349,18 @@ async def test_pending_timers_cost_no_task_and_one_timer(tmp_path: Path) -> None
         await here.settle()
         assert len(await here.rows()) == 301
         assert (len(asyncio.all_tasks()), here.clock.pending) == (tasks, timers)
+
+
+async def test_an_alarm_that_is_being_stored_while_another_fires_is_armed_and_seen(tmp_path: Path) -> None:
+    async with stored(tmp_path) as here:
+        storage = here.storage()
+        storage.set_alarm(1500.0)
+        await storage.sync()
+        storage.set_alarm(2000.0)
+        storage.alarm_fires()
+        assert await storage.get_alarm() == 2000.0
+        await storage.sync()
+        assert here.wakes.changes == [1500.0, 2000.0]
+        assert await storage.get_alarm() == 2000.0
+        storage.alarm_fired()
+        assert await storage.get_alarm() == 2000.0
