@@ -70,7 +70,7 @@ class ConnectionPool:
     def take(self, *, fresh: bool = False) -> ClientConnection | None:
         """An idle connection, or None.
 
-        ``fresh``: one used in the last two seconds, for requests that can't be repeated.
+        ``fresh``: one used in the last second, for requests that can't be repeated.
         """
         idle = self._idle
         while idle:
@@ -78,7 +78,7 @@ class ConnectionPool:
             transport = connection.transport
             if transport is None or transport.is_closing():
                 continue
-            if fresh and self._tick - connection.idle_since > 1:
+            if fresh and self._tick != connection.idle_since:
                 connection.close()
                 continue
             return connection

@@ -13,7 +13,7 @@ from functools import partial
 
 import pytest
 
-from moorings.clock import SystemClock
+from moorings.clock import ManualClock, SystemClock
 from moorings.errors import BodyUsed, ClientDisconnected, ConnectFailed, UpstreamError
 from moorings.http import Request, Response
 from moorings.proxy import UpstreamPool, forward
@@ -464,6 +464,25 @@ async def test_connection_that_the_upstream_closed_while_idle_is_not_used() -> N
         for _ in range(3):
             assert (await client.ask(post)).status == 200
             await until(lambda: p.pool.open == 0)
+
+
+async def test_unsafe_request_never_rides_on_a_connection_that_has_been_idle_for_long() -> None:
+    clock = ManualClock()
+    async with upstream(answering(OK)) as behind:
+        pool = UpstreamPool("127.0.0.1", behind.port, clock=clock, idle_timeout=30)
+
+        async def send(method: str) -> int:
+            assert (await forward(Request("http://a/", method=method), pool)).status == 200
+            return behind.connections
+
+        assert [await send("POST"), await send("POST")] == [1, 1]
+        await clock.advance(2)
+        assert await send("GET") == 1
+        await clock.advance(2)
+        assert await send("POST") == 2
+        await clock.advance(32)
+        await until(lambda: pool.open == 0)
+        assert clock.pending == 0
 
 
 async def test_new_connection_that_dies_is_not_tried_twice() -> None:
