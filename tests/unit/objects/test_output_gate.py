@@ -81,8 +81,9 @@ class Source(DurableObject):
         rows = self.ctx.storage.sql.exec("SELECT n FROM t").to_array()
         return [await self.ctx.storage.get("n"), rows]
 
-    def write_sql(self) -> str:
+    async def write_sql(self) -> str:
         self.ctx.storage.sql.exec("CREATE TABLE t (n INTEGER)")
+        self.stored = asyncio.ensure_future(self.ctx.storage.sync())
         return "written"
 
     async def fetch(self, request: Request) -> Response:
@@ -203,6 +204,13 @@ async def test_a_stream_whose_client_has_gone_is_no_longer_counted(disk: Held) -
     assert activation.requests == 0
     assert [chunk async for chunk in body] == [b"second"]
     assert activation.requests == 0
+
+
+async def test_a_result_waits_for_the_writes_of_sql_as_well(disk: Held) -> None:
+    sources = disk.namespace(Source)
+    assert await sources.get_by_name("a").write_sql() == "written"
+    (activation,) = sources.live()
+    assert activation.instance.stored.done()
 
 
 class Forwarder(DurableObject):
