@@ -1,9 +1,13 @@
-"""What the tests of boxes share: starting the platform again and again, and counting who runs."""
+"""What the chaos tests share: starting the platform again and again, and counting who runs."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import signal
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,23 @@ async def started(folder: Path, patches: Sequence[str] = (), *, app: str = "boxe
     if patches:
         return await asyncio.to_thread(Platform, APPS / app, folder, launcher=launcher)
     return await asyncio.to_thread(Platform, APPS / app, folder)
+
+
+async def cut_short(folder: Path, luck: random.Random, *, app: str = "boxes.py") -> None:
+    """A platform that is killed with -9 at some moment of its start, or just after it."""
+    command = [str(Path(sysconfig.get_path("scripts")) / "moorings"), "serve", str(APPS / app), "--port", "0"]
+    dying = await asyncio.create_subprocess_exec(
+        *[*command, "--data-dir", str(folder / "data")],
+        env={**os.environ, "TMPDIR": str(folder / "tmp")},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    await asyncio.sleep(luck.uniform(0.05, 0.5))
+    dying.kill()
+    code = await dying.wait()
+    assert code == -signal.SIGKILL, f"it ended by itself, with {code}"
 
 
 def programs(platform: Platform) -> dict[int, psutil.Process]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.boxes import ask, programs, started, supervisors
+from tests.chaos.boxes import ask, cut_short, programs, started, supervisors
 from tests.support.platform import Platform
 from tests.support.waiting import eventually
 
@@ -41,12 +42,14 @@ async def ask_all(platform: Platform, names: list[str]) -> dict[str, Any]:
 @pytest.mark.timeout(600)
 async def test_fifty_programs_keep_pid_memory_and_every_line_across_kill_9(tmp_path: Path, kills: int) -> None:
     names = [f"box-{number}" for number in range(BOXES)]
+    luck = random.Random(3)
     platform = await started(tmp_path)
     try:
         before = await ask_all(platform, names)
         for _ in range(min(kills, 10)):
             platform.crash()
             await lines_to_come(platform, names)
+            await cut_short(tmp_path, luck)
             platform = await started(tmp_path)
             after = await ask_all(platform, names)
             for name in names:

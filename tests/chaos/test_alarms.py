@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.boxes import ask, started
+from tests.chaos.boxes import ask, cut_short, started
 from tests.support.platform import Platform
 from tests.support.raw import Address, Truncated, get
 from tests.support.waiting import eventually
@@ -72,6 +72,7 @@ async def test_every_acknowledged_alarm_and_schedule_fires_across_kill_9(tmp_pat
             await asked.until(len(asked.acknowledged) + luck.randint(1, 300))
             platform.crash()
             await asyncio.gather(*clients)
+            await cut_short(tmp_path, luck, app="alarms.py")
             platform = await started(tmp_path, app="alarms.py")
         assert asked.acknowledged
 

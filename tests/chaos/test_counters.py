@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.platform import Platform
+from tests.chaos.boxes import cut_short, started
 from tests.support.raw import Address, Answer, Connection, Truncated, get, request
 
-APP = Path(__file__).parent / "apps" / "counters.py"
+APP = "counters.py"
 CLIENTS = 32
 SHARED = 4
 WAYS = ("rpc", "http", "sql")
@@ -91,23 +91,20 @@ async def check(address: Address, tally: Tally) -> None:
 async def test_counters_keep_every_acknowledged_write_across_kill_9(tmp_path: Path, kills: int) -> None:
     tally = Tally()
     luck = random.Random(11)
-    platform = await started(tmp_path)
+    platform = await started(tmp_path / "platform", app=APP)
     try:
         for _ in range(kills):
             clients = [asyncio.ensure_future(count(number, platform.address, tally, luck)) for number in range(CLIENTS)]
             await first(clients, tally.until(tally.total + luck.randint(1, 1000)))
             platform.crash()
             await asyncio.gather(*clients)
-            platform = await started(tmp_path)
+            await cut_short(platform.folder, luck, app=APP)
+            platform = await started(platform.folder, app=APP)
             await check(platform.address, tally)
         await asyncio.to_thread(platform.stop)
     finally:
         platform.kill()
     assert tally.total > kills
-
-
-async def started(folder: Path) -> Platform:
-    return await asyncio.to_thread(Platform, APP, folder / "platform")
 
 
 async def first(clients: Sequence[asyncio.Future[None]], enough: Coroutine[Any, Any, None]) -> None:
