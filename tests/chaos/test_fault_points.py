@@ -54,7 +54,7 @@ async def check(platform: Platform) -> None:
     assert not survivors or survivors == {answer["pid"]}, "a program that was adopted does not serve"
     assert (await ask(platform, "/box/state"))["status"] == "healthy"
     history = await ask(platform, "/box/history")
-    assert history[-1] == "start"
+    assert history in (["start"], ["start", "start"])  # again where it was cut off; and nothing has ended
     assert await ask(platform, "/box") == {**answer, "asked": answer["asked"] + 1}
 
 

@@ -23,6 +23,7 @@ class Plan:
     """What becomes of each incarnation that the runtime or the store knows."""
 
     adopt: Sequence[tuple[ContainerRecord, Running]]
+    unborn: Sequence[ContainerRecord]
     ended: Sequence[tuple[ContainerRecord, Running | None, Exit]]
     orphans: Sequence[Running]
     forget: Sequence[str]
@@ -36,17 +37,21 @@ def plan(found: Found, records: Sequence[ContainerRecord], classes: Collection[s
     running = {one.token: one for one in found.running}
     ends = {one.token: (one, exit) for one, exit in found.ended}
     adopt: list[tuple[ContainerRecord, Running]] = []
+    unborn: list[ContainerRecord] = []
     ended: list[tuple[ContainerRecord, Running | None, Exit]] = []
     for token, record in claims.items():
         if token in running:
             adopt.append((record, running[token]))
         elif token in ends:
             ended.append((record, *ends[token]))
+        elif record.status is Status.STARTING:
+            unborn.append(record)  # a supervisor that died would know the end of what it had spawned
         else:
             ended.append((record, None, Exit(LOST_CODE, ExitReason.PLATFORM, now)))
     adopted = {record.token for record, _ in adopt}
     return Plan(
         adopt=adopt,
+        unborn=unborn,
         ended=ended,
         orphans=[one for token, one in running.items() if token not in adopted],
         forget=[token for token in ends if token not in claims],
@@ -66,6 +71,12 @@ def adopt(controller: Controller, record: ContainerRecord, running: Running) -> 
     if not record.started:
         controller.run_on_start(incarnation)
     controller.activity.arm()
+
+
+def never_started(controller: Controller, record: ContainerRecord) -> None:
+    """Record that an intent has come to nothing: its program never existed, so there is no end to tell."""
+    controller.restore(record, None)
+    controller.move(Move.START_FAILED)
 
 
 def tell_end(controller: Controller, record: ContainerRecord, running: Running | None, exit: Exit) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moorings.clock import Clock
-from moorings.containers.adoption import adopt, plan, tell_end
+from moorings.containers.adoption import adopt, never_started, plan, tell_end
 from moorings.containers.controller import Controller
 from moorings.containers.service import ContainerService
 from moorings.objects.identity import ObjectId
@@ -28,6 +28,8 @@ async def adopt_all(
     decided = plan(found, await service.records.unfinished(), objects.container_classes, clock.time())
     for record, running in decided.adopt:
         adopt(controller(record.class_name, record.object_id, record.name), record, running)
+    for record in decided.unborn:
+        never_started(controller(record.class_name, record.object_id, record.name), record)
     for record, ended, exit in decided.ended:
         tell_end(controller(record.class_name, record.object_id, record.name), record, ended, exit)
     told = {record.token for record, _, _ in decided.ended}

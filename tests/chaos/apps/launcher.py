@@ -18,6 +18,7 @@ from moorings.containers.controller import Controller
 from moorings.containers.lifecycle import Move
 from moorings.objects.activation import Activation
 from moorings.objects.sql_files import SqlFiles
+from moorings.runtimes.base import Running, StartSpec
 from moorings.runtimes.process import ProcessRuntime, wire
 from moorings.runtimes.process.client import Client
 from moorings.store import Commit, SqliteStore, Synchronous
@@ -27,6 +28,7 @@ START_POINTS = (
     "intent-queued",
     "intent-durable",
     "before-send",
+    "unsent",
     "send-called",
     "sent",
     "answered",
@@ -119,6 +121,16 @@ def die_at_send(moment: str) -> None:
     Client.send = patched  # type: ignore[method-assign]
 
 
+def hold_starts() -> None:
+    """Let no start reach the supervisor: an intent is all there will be."""
+
+    async def start(self: ProcessRuntime, spec: StartSpec) -> Running:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    ProcessRuntime.start = start  # type: ignore[method-assign]
+
+
 def die_when_signalled() -> None:
     """When the supervisor has delivered the signal of a stop."""
     original = ProcessRuntime.signal
@@ -169,6 +181,9 @@ def apply(patch: str) -> None:
             die_at_move(Move.START, "before")
         case ["die", "intent", moment]:
             die_at_move(Move.START, moment)
+        case ["die", "unsent"]:
+            hold_starts()
+            die_at_move(Move.START, "durable")
         case ["die", "before", "send"]:
             die_at_send("before")
         case ["die", "send", "called"]:

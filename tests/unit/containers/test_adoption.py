@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -188,6 +189,26 @@ async def test_a_container_whose_intent_was_not_stored_is_removed() -> None:
         new = await h.restarted()
         await new.settle()
         assert new.machine.running == []
+        assert LOG == ["on_start"]
+        await new.close()
+
+
+async def test_an_intent_that_came_to_nothing_is_no_end_to_tell() -> None:
+    async with harness(Backend, SCRIPT) as h:
+        await h.run(h.stub().start())
+        await h.settle()
+        await h.runtime.close(OnClose.KEEP)
+        h.machine.clear()
+        for key, record in h.records.rows.items():
+            h.records.rows[key] = replace(record, status=Status.STARTING, started=False)
+        LOG.clear()
+        new = await h.restarted()
+        await new.settle()
+        assert LOG == []
+        state = await new.stub().get_state()
+        assert (state.status, state.exit_code) == ("stopped", None)
+        assert await new.records.unfinished() == []
+        await new.run(new.stub().start_and_wait_for_ports())
         assert LOG == ["on_start"]
         await new.close()
 
