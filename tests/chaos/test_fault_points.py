@@ -89,7 +89,12 @@ async def check_stopped(platform: Platform, may_run_on: int) -> None:
         history = await ask(platform, "/box/history")
         return state["status"] == "stopped_with_code" and not programs(platform) and len(history) > 1
 
-    await eventually(decided, "the stop is carried out, or was never asked for")
+    try:
+        await eventually(decided, "the stop is carried out, or was never asked for", within=20.0)
+    except AssertionError as error:
+        state, history = await ask(platform, "/box/state"), await ask(platform, "/box/history")
+        error.add_note(f"{state}, {history}, processes {set(programs(platform))}\n{platform.output}")
+        raise
     ends = (await ask(platform, "/box/history"))[1:]
     if not programs(platform):
         assert ends in (["exit 7 exit"], ["exit 7 exit"] * 2), "on_exit runs once, or again where it was cut off"
