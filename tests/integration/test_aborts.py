@@ -90,7 +90,6 @@ async def test_a_client_that_leaves_while_its_upload_is_not_read(sleepy: Named, 
     await sleepy.until_it_sleeps()
 
 
-@pytest.mark.xfail(strict=True, reason="a client's reset is not noticed while reading from it is paused")
 async def test_a_client_that_is_reset_while_its_upload_is_held_back_does_not_keep_the_container_awake(
     platform: Platform,
 ) -> None:

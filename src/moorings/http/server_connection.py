@@ -107,9 +107,12 @@ class ServerConnection(ServerFlow):
 
     def eof_received(self) -> bool:
         if self.state is State.BUSY:
-            self._client_gone()
-            self.abort()
+            self._abandoned()
         return False
+
+    def _abandoned(self) -> None:
+        self._client_gone()
+        self.abort()
 
     def pause_writing(self) -> None:
         self._writer.pause()

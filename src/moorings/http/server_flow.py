@@ -3,6 +3,9 @@
 Ways to end: ``_shut`` closes once everything is sent; ``_linger`` half-closes and reads on, so that unread bytes don't
 reset the connection before the client has read its answer (RFC 9112, 9.6); ``abort`` resets, so that a client can't
 take what it got for the whole.
+
+A client that leaves is noticed by reading. While reading is paused in the middle of a request, the socket is looked at
+every ``LOOK_EVERY`` seconds instead.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from enum import Enum, IntFlag
 from moorings.clock import Clock
 from moorings.http.deadline import Deadline
 from moorings.http.limits import Limits
+from moorings.http.peer import LOOK_EVERY, peer_left
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
@@ -40,12 +44,14 @@ class Pause(IntFlag):
 class ServerFlow(asyncio.Protocol):
     """The part of a server connection that knows nothing of requests."""
 
-    __slots__ = ("_deadline", "_gone", "_limits", "_loop", "_pause", "state", "transport")
+    __slots__ = ("_clock", "_deadline", "_gone", "_limits", "_look", "_loop", "_pause", "state", "transport")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limits: Limits) -> None:
         self._loop = loop
         self._limits = limits
+        self._clock = clock
         self._deadline = Deadline(clock, self._expired)
+        self._look: Deadline | None = None  # at the socket, while reading is paused
         self._pause = Pause.NONE
         self._gone: asyncio.Future[None] | None = None
         self.state = State.HEAD
@@ -71,6 +77,10 @@ class ServerFlow(asyncio.Protocol):
 
     def _expired(self) -> None:
         """The deadline has passed."""
+        raise NotImplementedError
+
+    def _abandoned(self) -> None:
+        """The client has left in the middle of a request."""
         raise NotImplementedError
 
     def _drop_input(self) -> None:
@@ -101,12 +111,17 @@ class ServerFlow(asyncio.Protocol):
         self.state = State.CLOSED
         self.transport = None
         self._deadline.stop()
+        if self._look is not None:
+            self._look.stop()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
     def _pause_reading(self, reason: Pause) -> None:
         if not self._pause and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
+            if self._look is None:
+                self._look = Deadline(self._clock, self._look_at_peer)
+            self._look.set(LOOK_EVERY)
         self._pause |= reason
 
     def _resume_reading(self, reason: Pause) -> None:
@@ -115,3 +130,14 @@ class ServerFlow(asyncio.Protocol):
         self._pause &= ~reason
         if not self._pause and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+            if self._look is not None:
+                self._look.at = None
+
+    def _look_at_peer(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if self.state is State.BUSY and peer_left(transport):
+            self._abandoned()
+        elif self._look is not None:
+            self._look.set(LOOK_EVERY)
