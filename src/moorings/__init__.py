@@ -21,8 +21,9 @@ if TYPE_CHECKING:
         PortNotReady,
         UpstreamError,
     )
-    from moorings.http import AbortSignal, Headers, Request, Response
+    from moorings.http import AbortSignal, Headers, Redirects, Request, Response
     from moorings.objects.durable_object import DurableObject
+    from moorings.objects.fetching import fetch
     from moorings.objects.identity import ObjectId
     from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
@@ -40,12 +41,14 @@ __all__ = [
     "ObjectId",
     "ObjectReset",
     "PortNotReady",
+    "Redirects",
     "Request",
     "Response",
     "ScheduledController",
     "State",
     "UpstreamError",
     "WorkerEntrypoint",
+    "fetch",
     "get_container",
     "get_random",
     "switch_port",
@@ -65,8 +68,9 @@ _HOMES = {
         "PortNotReady",
         "UpstreamError",
     ),
-    "moorings.http": ("AbortSignal", "Headers", "Request", "Response"),
+    "moorings.http": ("AbortSignal", "Headers", "Redirects", "Request", "Response"),
     "moorings.objects.durable_object": ("DurableObject",),
+    "moorings.objects.fetching": ("fetch",),
     "moorings.objects.identity": ("ObjectId",),
     "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),

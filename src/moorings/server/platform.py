@@ -19,8 +19,9 @@ from moorings.containers.records import StoredRecords
 from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
 from moorings.errors import StoreError
-from moorings.http import Debug, HttpServer, Request, Response, problem_response
+from moorings.http import Debug, HttpClient, HttpServer, Request, Response, problem_response
 from moorings.objects import storage, timers
+from moorings.objects.fetching import use_client
 from moorings.objects.sql_files import SqlFiles
 from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
@@ -70,6 +71,7 @@ class Platform:
         self._worker: WorkerHost | None = None
         self._cron: CronScheduler | None = None
         self._server: HttpServer | None = None
+        self._client = HttpClient(clock=self.clock)
         self._watchdog: Watchdog | None = None
         self._hurry = asyncio.Event()
 
@@ -113,6 +115,7 @@ class Platform:
             storage=StorageParts(self._store, self._files),
         )
         await adopt_all(found, service=self._service, objects=self._objects, clock=self.clock, observer=self.observer)
+        use_client(self._client)
         self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
         self._server = HttpServer(
             DevTrigger(self._worker, self.clock).handle if debug else self._worker.handle,
@@ -273,6 +276,7 @@ class Platform:
             if self._objects.timing is not None:
                 await self._objects.timing.timers.stop()
             await self._objects.shutdown()
+        await self._client.close()
         if self._runtime is not None:
             await self._runtime.close(containers)
         if self._files is not None:
