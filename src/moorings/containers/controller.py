@@ -342,13 +342,13 @@ class Controller:
                 PendingExit(incarnation.token, subject.class_name, raw, subject.name, exit.code, exit.reason, exit.at)
             )
         )
-        self.move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
+        recorded = self.move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
         incarnation.abort_connections()
         self.slots.release()
         self.service.unroute(incarnation.token)
-        self.tasks.spawn("on_exit", self._after_exit(incarnation, exit))
+        self.tasks.spawn("on_exit", self._after_exit(incarnation, exit, recorded))
 
-    async def _after_exit(self, incarnation: Incarnation, exit: Exit) -> None:
+    async def _after_exit(self, incarnation: Incarnation, exit: Exit, recorded: Awaitable[None] | None) -> None:
         never_ready = not incarnation.open_ports.issuperset(self.options.awaited_ports)
         if never_ready and not incarnation.stopping:
             error = await why_gone(self, incarnation)
@@ -356,7 +356,13 @@ class Controller:
         elif incarnation.last_words is not None:
             await incarnation.last_words
         await self.tell_exit(incarnation.token, exit.code, exit.reason)
+        if recorded is not None:
+            try:
+                await recorded
+            except StoreError:  # reported already; the runtime keeps the end for the next platform
+                return
         await self.service.runtime.forget(incarnation.token)
+        await incarnation.connections_closed()
 
     async def tell_exit(self, token: str, code: int, reason: ExitReason) -> None:
         """Run ``on_exit``, and forget that it had to be run."""
@@ -481,3 +487,4 @@ class Controller:
         if self.incarnation is not None:
             self.incarnation.abort_connections()
             self.service.unroute(self.incarnation.token)
+            await self.incarnation.connections_closed()

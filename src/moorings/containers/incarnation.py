@@ -61,3 +61,8 @@ class Incarnation:
         """Break every connection into the container: it is gone."""
         for pool in self.pools.values():
             pool.abort()
+
+    async def connections_closed(self) -> None:
+        """After ``abort_connections``: wait until nothing is sent or connected any more."""
+        for pool in list(self.pools.values()):
+            await pool.wait_closed()

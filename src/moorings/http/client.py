@@ -81,11 +81,14 @@ class HttpClient:
             await _drop(response)
             request = _redirected(request, content, response.status, location)
 
-    def close(self) -> None:
-        """Close every connection now; exchanges in progress fail. Idempotent."""
-        for pool in self._pools.values():
-            pool.abort()
+    async def close(self) -> None:
+        """Close every connection now, and wait until nothing goes on; exchanges in progress fail. Idempotent."""
+        pools = list(self._pools.values())
         self._pools.clear()
+        for pool in pools:
+            pool.abort()
+        for pool in pools:
+            await pool.wait_closed()
 
     async def _send(self, request: Request, content: StoredBody, timeout: float) -> Response:
         pool = self._pool(request.url)
@@ -114,7 +117,7 @@ class HttpClient:
         pool = self._pools.get(key)
         if pool is None:
             if len(self._pools) >= _MAX_POOLS:
-                self._pools = {key: pool for key, pool in self._pools.items() if pool.open}
+                self._pools = {key: pool for key, pool in self._pools.items() if pool.busy}
             if url.scheme == "https" and self._tls is None:
                 self._tls = ssl.create_default_context()
             tls = self._tls if url.scheme == "https" else None

@@ -16,6 +16,7 @@ from moorings.http.body import BodyStream, OwnedBody
 from moorings.http.framing import BodyReader, ChunkedReader, EofReader, FixedReader
 from moorings.http.grammar import Framing
 from moorings.http.headers import Headers
+from moorings.http.owned_tasks import OwnedTasks
 from moorings.http.response import Response
 from moorings.http.response_head import ResponseHead, response_head
 from moorings.http.serialize import trailer_block
@@ -82,9 +83,13 @@ class Exchange:
 
 
 class ClientConnection(asyncio.Protocol):
-    """The client's side of a connection. ``on_free(connection)`` is called when it can take another exchange."""
+    """The client's side of a connection. ``on_free(connection)`` is called when it can take another exchange.
+
+    Bodies made in Python are sent by tasks of ``uploads``; their owner waits for them at the end.
+    """
 
     __slots__ = (
+        "_aborted",
         "_exchange",
         "_interim",
         "_last",
@@ -98,6 +103,7 @@ class ClientConnection(asyncio.Protocol):
         "_upload",
         "_upload_length",
         "_uploading",
+        "_uploads",
         "_waiter",
         "_write_paused",
         "idle_since",
@@ -110,12 +116,15 @@ class ClientConnection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         on_free: Callable[[ClientConnection], None],
         on_lost: Callable[[ClientConnection], None],
+        uploads: OwnedTasks,
     ) -> None:
         self.loop = loop
         self._on_free = on_free
         self._on_lost = on_lost
+        self._uploads = uploads
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0
+        self._aborted = False
         self._exchange: Exchange | None = None
         self._last: ResponseHead | None = None  # servers repeat their heads
         self._partial = b""
@@ -156,10 +165,10 @@ class ClientConnection(asyncio.Protocol):
                 self._upload = body
                 body.attach(self)
             else:
-                self._pump = self.loop.create_task(self._send(body))
+                self._pump = self._uploads.spawn(self._send(body), name="moorings-upload")
 
     async def _send(self, body: AsyncIterator[bytes]) -> None:
-        """Send a body made in Python, at the speed the server takes it."""
+        """Send a body made in Python, at the speed the server takes it; it is cancelled when the exchange ends."""
         try:
             async for chunk in body:
                 if self._exchange is None:
@@ -172,6 +181,10 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # whatever the body raises ends the exchange
             self.body_error(error)
             return
+        finally:
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                await close()
         if self._exchange is not None:
             self.body_end(None)
 
@@ -179,6 +192,12 @@ class ClientConnection(asyncio.Protocol):
         """Close the connection at once, whatever it is doing."""
         self._exchange = None
         self._stop_upload()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once; an exchange in progress fails when it is lost, however its end is marked."""
+        self._aborted = True
         if self.transport is not None:
             self.transport.abort()
 
@@ -264,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
         self.resume_writing()
         exchange = self._exchange
         if exchange is not None:
-            if isinstance(self._reader, EofReader) and exc is None:
+            if isinstance(self._reader, EofReader) and exc is None and not self._aborted:
                 self._complete()
             elif self._reader is None and not self._partial and not self._interim:
                 self._break(Dropped("the upstream closed the connection before it answered"))

@@ -7,8 +7,8 @@ socket; asking costs a system call, so it is done now and then, and only while r
 from __future__ import annotations
 
 import asyncio
+import platform
 import socket
-import sys
 from typing import Final
 
 LOOK_EVERY: Final = 1.0  # seconds between two looks while reading is paused
@@ -17,6 +17,7 @@ LOOK_EVERY: Final = 1.0  # seconds between two looks while reading is paused
 _CLOSE: Final = 7  # reset, or timed out
 _CLOSE_WAIT: Final = 8  # the peer has closed its sending side
 _LEFT: Final = frozenset((_CLOSE, _CLOSE_WAIT))
+_HAS_STATE: Final = platform.system() == "Linux"
 
 
 def peer_left(transport: asyncio.BaseTransport) -> bool:
@@ -31,8 +32,6 @@ def peer_left(transport: asyncio.BaseTransport) -> bool:
     try:
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0:
             return True
-        if sys.platform == "linux":
-            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
+        return _HAS_STATE and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _LEFT
     except OSError:
         return False
-    return False

@@ -51,7 +51,7 @@ async def _connect(exchange: Exchange, pool: ConnectionPool, timeout: float) -> 
     """A new connection; the attempt ends early when the client goes or the time is up."""
     if _client_gone(exchange):
         raise ClientDisconnected("the client went away")
-    attempt = asyncio.get_running_loop().create_task(pool.connect(), name="moorings-connect")
+    attempt = pool.connect()
     forget = exchange.signal.add_listener(attempt.cancel)
     timer = pool.clock.call_later(timeout, attempt.cancel)
     try:
@@ -67,6 +67,8 @@ async def _connect(exchange: Exchange, pool: ConnectionPool, timeout: float) -> 
         _give_back(attempt, pool)
         raise ClientDisconnected("the client went away")
     if attempt.cancelled():
+        if pool.aborted:
+            raise ConnectFailed(f"the connections to {pool.host}:{pool.port} were closed meanwhile")
         raise ConnectFailed(f"no connection to {pool.host}:{pool.port} within {timeout} s")
     return attempt.result()
 

@@ -2,6 +2,9 @@
 
 Idle connections are taken last in, first out. One timer looks after them while there are any; it counts in ticks, so
 that handing a connection back costs no look at the clock.
+
+The pool owns the tasks that its connections need: attempts to connect, which may outlive a caller that was cancelled,
+and the sending of bodies made in Python. After ``close`` or ``abort``, ``wait_closed`` returns when they have ended.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ssl
 from moorings.clock import Clock, TimerHandle
 from moorings.errors import ConnectFailed
 from moorings.http.client_connection import ClientConnection
+from moorings.http.owned_tasks import OwnedTasks
 
 _TICK = 1.0  # seconds
 
@@ -21,6 +25,7 @@ class ConnectionPool:
 
     __slots__ = (
         "_aborted",
+        "_attempts",
         "_closed",
         "_connections",
         "_idle",
@@ -28,6 +33,7 @@ class ConnectionPool:
         "_max_idle",
         "_tick",
         "_timer",
+        "_uploads",
         "clock",
         "host",
         "port",
@@ -52,6 +58,8 @@ class ConnectionPool:
         self._max_age = max(1, round(idle_timeout / _TICK))
         self._idle: list[ClientConnection] = []
         self._connections: set[ClientConnection] = set()
+        self._attempts = OwnedTasks()
+        self._uploads = OwnedTasks()
         self._tick = 0
         self._timer: TimerHandle | None = None
         self._closed = False
@@ -66,6 +74,11 @@ class ConnectionPool:
     def open(self) -> int:
         """How many connections are open."""
         return len(self._connections)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to close or to wait for."""
+        return bool(self._connections) or len(self._attempts) > 0 or len(self._uploads) > 0
 
     def take(self, *, fresh: bool = False) -> ClientConnection | None:
         """An idle connection, or None.
@@ -84,21 +97,27 @@ class ConnectionPool:
             return connection
         return None
 
-    async def connect(self) -> ClientConnection:
-        """A new connection. ConnectFailed if it can't be made."""
+    def connect(self) -> asyncio.Task[ClientConnection]:
+        """Begin to make a new connection. ConnectFailed if it can't be made; cancelled by ``abort``."""
+        return self._attempts.spawn(self._connect(), name="moorings-connect")
+
+    async def _connect(self) -> ClientConnection:
         if self._closed:
             raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
         loop = asyncio.get_running_loop()
         try:
             _, connection = await loop.create_connection(
-                lambda: ClientConnection(loop, self._free, self._lost), self.host, self.port, ssl=self.tls
+                lambda: ClientConnection(loop, self._free, self._lost, self._uploads),
+                self.host,
+                self.port,
+                ssl=self.tls,
             )
         except OSError as error:
             raise ConnectFailed(f"no connection to {self.host}:{self.port}: {error}") from error
         if connection.transport is None:
             raise ConnectFailed(f"{self.host}:{self.port} closed the connection at once")
         self._connections.add(connection)
-        if self._gone():
+        if self.aborted:
             connection.drop()
             raise ConnectFailed(f"the connections to {self.host}:{self.port} were closed meanwhile")
         return connection
@@ -115,11 +134,18 @@ class ConnectionPool:
         """Close everything now; exchanges in progress fail with UpstreamError. Idempotent."""
         self.close()
         self._aborted = True
+        self._attempts.cancel()
         for connection in list(self._connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+            connection.abort()
 
-    def _gone(self) -> bool:
+    async def wait_closed(self) -> None:
+        """After ``close`` or ``abort``: wait until no attempt to connect and no upload made in Python goes on."""
+        await self._attempts.settle()
+        await self._uploads.settle()
+
+    @property
+    def aborted(self) -> bool:
+        """Whether ``abort`` was called."""
         return self._aborted
 
     def give_back(self, connection: ClientConnection) -> None:

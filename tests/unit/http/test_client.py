@@ -25,7 +25,7 @@ async def client() -> AsyncIterator[HttpClient]:
     try:
         yield http
     finally:
-        http.close()
+        await http.close()
 
 
 async def mirror(request: Request) -> Response:
@@ -72,7 +72,7 @@ async def test_fetch_over_tls_checks_the_certificate() -> None:
     trusting = HttpClient(clock=SystemClock(), tls=ssl.create_default_context(cafile=str(PEM)))
     for _ in range(2):
         assert await (await trusting.fetch(f"https://127.0.0.1:{port}/")).text() == "secret"
-    trusting.close()
+    await trusting.close()
     async with client() as http:
         with pytest.raises(ConnectFailed):
             await http.fetch(f"https://127.0.0.1:{port}/")
@@ -150,7 +150,7 @@ async def test_answer_that_takes_too_long_is_a_timeout() -> None:
             await task
         assert isinstance(caught.value, TimeoutError)
         await until(lambda: behind.closed == 1)
-        http.close()
+        await http.close()
 
 
 async def test_answer_dropped_unread_closes_its_connection() -> None:
