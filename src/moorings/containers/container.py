@@ -89,6 +89,8 @@ class Container(DurableObject):
         ``required_ports``. Raises NoInstanceAvailable (503), PortNotReady (504), ContainerFailedToStart (500),
         UpstreamError (502).
         """
+        if not isinstance(request, Request):
+            raise TypeError(f"fetch takes a Request, not {type(request).__name__}; container_fetch takes URLs as well")
         return await send(self._controller, request)
 
     @inline
@@ -136,10 +138,11 @@ class Container(DurableObject):
         await self._controller.ready((port,))
 
     @inline
-    async def stop(self, signal: int = signals.SIGTERM) -> None:
+    async def stop(self, signal: int | str = signals.SIGTERM) -> None:
         """Stop gracefully; returns once the signal is sent. Idempotent.
 
-        ``on_stop`` runs before the signal, SIGKILL follows ``stop_grace`` after it.
+        ``on_stop`` runs before the signal, SIGKILL follows ``stop_grace`` after it. ``signal`` is a number or a name
+        such as "SIGTERM"; raises TypeError or ValueError for what is no signal.
         """
         await self._controller.stop(signal)
 

@@ -18,10 +18,11 @@ from moorings.containers.activity import Activity
 from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
-from moorings.containers.options import ContainerOptions
+from moorings.containers.options import ContainerOptions, checked_entrypoint, checked_environment
 from moorings.containers.probing import probe, why_gone
 from moorings.containers.records import ContainerRecord, ContainerRecords, PendingExit
 from moorings.containers.service import ContainerService
+from moorings.containers.signals import signal_number
 from moorings.containers.slots import Slots
 from moorings.containers.waiting import first_of, wait_for
 from moorings.errors import (
@@ -29,6 +30,7 @@ from moorings.errors import (
     ContainerNotRunning,
     MooringsError,
     NoInstanceAvailable,
+    PortNotReady,
     StoreError,
 )
 from moorings.objects.activation import Activation
@@ -219,12 +221,12 @@ class Controller:
             class_name=self.subject.class_name,
             object_id=self.subject.object_id,
             name=self.subject.name,
-            entrypoint=tuple(instance.entrypoint),
+            entrypoint=checked_entrypoint(instance),
             directory=start.directory,
             ports=start.ports,
-            env=dict(instance.env_vars),
+            env=checked_environment(instance, "env_vars"),
             image=start.image,
-            labels=dict(instance.labels),
+            labels=checked_environment(instance, "labels"),
             instance_type=start.instance_type,
             enable_internet=start.enable_internet,
         )
@@ -270,7 +272,10 @@ class Controller:
                 await asyncio.shield(incarnation.probes[port])
         in_hook = self._in_hook()
         if not in_hook and incarnation.on_start is not None and not incarnation.on_start.done():
-            await first_of(self.service.clock, [incarnation.on_start, incarnation.exited])
+            budget = self.service.budgets.ports
+            await first_of(self.service.clock, [incarnation.on_start, incarnation.exited], budget)
+            if not incarnation.on_start.done() and not incarnation.exited.done():
+                raise PortNotReady(f"{self.subject.label}: on_start was not over after {budget:g} s")
         if not in_hook and incarnation.on_start is not None and incarnation.on_start.done():
             incarnation.on_start.result()
         if self.incarnation is not incarnation or (self.status not in UP and not in_hook):
@@ -303,24 +308,28 @@ class Controller:
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
-    async def stop(self, signum: int = signal.SIGTERM) -> None:
+    async def stop(self, signum: int | str = signal.SIGTERM) -> None:
         """Stop gracefully; returns once the signal is sent. Idempotent.
 
         ``on_stop`` runs before the signal, for up to 5 s; SIGKILL follows ``stop_grace`` after it.
         """
         with self._own_wait():
-            await self.ending.stop(signum)
+            await self.ending.stop(signal_number(signum))
 
     async def destroy(self) -> None:
         """SIGKILL now, without ``on_stop``; returns when the container has ended."""
         with self._own_wait():
             await self.ending.destroy()
 
-    async def signal(self, signum: int) -> None:
-        """Deliver a signal to the container, and change nothing else. Raises ContainerNotRunning."""
+    async def signal(self, signum: int | str) -> None:
+        """Deliver a signal to the container, and change nothing else.
+
+        Raises ContainerNotRunning, and TypeError or ValueError for what is no signal.
+        """
+        number = signal_number(signum)
         if self.status not in UP or self.incarnation is None:
             raise ContainerNotRunning(f"{self.subject.label} isn't running")
-        await self.service.runtime.signal(self.incarnation.token, signum)
+        await self.service.runtime.signal(self.incarnation.token, number)
 
     def exited(self, token: str, exit: Exit) -> None:
         """The runtime reports an exit."""
@@ -399,9 +408,13 @@ class Controller:
         before = self.activity.renewals
         keep: Any = False
         try:
-            keep = await self.activation.run_hook(
-                "on_activity_expired", lambda instance: instance.on_activity_expired()
-            )
+            hook = self.activation.run_hook("on_activity_expired", lambda instance: instance.on_activity_expired())
+            decided, keep = await wait_for(self.service.clock, hook, self.service.budgets.hook)
+            if not decided:
+                hook.cancel()
+                raise TimeoutError(
+                    f"on_activity_expired took over {self.service.budgets.hook:g} s; the container stops"
+                )
         except Exception as error:  # noqa: BLE001  # a hook that fails must not keep a container awake forever
             self._failed(error)
         if self.status not in UP:

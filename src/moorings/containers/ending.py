@@ -56,8 +56,10 @@ class Ending:
                 await first_of(controller.service.clock, [hook, incarnation.exited], controller.service.budgets.on_stop)
                 incarnation.close_connections()
                 incarnation.signals_sent.add(signum)
-                await controller.service.runtime.signal(incarnation.token, signum)
-                self._set_deadline(incarnation)
+                try:
+                    await controller.service.runtime.signal(incarnation.token, signum)
+                finally:
+                    self._set_deadline(incarnation)
         finally:
             if not incarnation.signalled.done():
                 incarnation.signalled.set_result(None)

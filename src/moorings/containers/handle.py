@@ -63,7 +63,7 @@ class ContainerHandle:
             raise ContainerNotRunning(f"{self.controller.subject.label} isn't running")
         return await asyncio.shield(incarnation.exited)
 
-    async def signal(self, signum: int) -> None:
+    async def signal(self, signum: int | str) -> None:
         """Send a signal to the container. Raises ContainerNotRunning."""
         await self.controller.signal(signum)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from moorings.config.durations import seconds
 from moorings.config.parsing import shown
-from moorings.errors import ConfigError
+from moorings.errors import ConfigError, ContainerFailedToStart
 
 HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
     "on_start": (),
@@ -258,3 +258,20 @@ def hook_mistakes(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOK_PARAMET
             has = f"{hook}{inspect.signature(method)}"
             mistakes.append(f"{cls.__name__}.{has} can't be called: the hook is {wanted}, plain or async")
     return mistakes
+
+
+def checked_entrypoint(instance: Any) -> tuple[str, ...]:
+    """What an instance's program is started with, which its code may have changed. Raises ContainerFailedToStart."""
+    try:
+        return _strings(instance.entrypoint)
+    except (TypeError, ValueError) as error:
+        raise ContainerFailedToStart(f"{type(instance).__name__}.entrypoint must be a list of words: {error}") from None
+
+
+def checked_environment(instance: Any, attribute: str) -> dict[str, str]:
+    """An instance's ``env_vars`` or ``labels``, which its code may have changed. Raises ContainerFailedToStart."""
+    try:
+        return dict(_pairs(getattr(instance, attribute)))
+    except (TypeError, ValueError) as error:
+        name = f"{type(instance).__name__}.{attribute}"
+        raise ContainerFailedToStart(f"{name} must be a mapping of str to str: {error}") from None

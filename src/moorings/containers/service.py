@@ -28,6 +28,7 @@ class Budgets:
     )
     ports: float = 20.0  # for the ports to accept
     on_stop: float = 5.0  # for the on_stop hook, before the signal follows
+    hook: float = 30.0  # for on_activity_expired to decide
     longest_stop_grace: float | None = None  # caps every class's stop_grace (dev: 10 s)
 
 

@@ -19,6 +19,7 @@ from moorings.runtimes.base import OnClose
 from moorings.runtimes.fake import FakeMachine, FakeRuntime, Script, ScriptFor
 from moorings.server.adopting import adopt_all
 from moorings.server.objects import Objects
+from moorings.store import Commit
 from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.loader import Application
 
@@ -32,8 +33,9 @@ class MemoryRecords:
         self.rows: dict[tuple[str, bytes], ContainerRecord] = {}
         self.exits: dict[str, PendingExit] = {}
 
-    def write(self, record: ContainerRecord) -> None:
+    def write(self, record: ContainerRecord) -> Commit | None:
         self.rows[record.class_name, record.object_id] = record
+        return None
 
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         return self.rows.get((class_name, object_id))

@@ -15,7 +15,8 @@ from moorings.containers.lifecycle import Status
 from moorings.containers.records import ContainerRecord
 from moorings.runtimes.base import Exit, ExitReason, Found, OnClose, Running
 from moorings.runtimes.fake import Exits, Listens, Script, Waits
-from tests.unit.containers.support import harness
+from moorings.store import Commit
+from tests.unit.containers.support import MemoryRecords, harness
 
 LOG: list[str] = []
 
@@ -191,6 +192,27 @@ async def test_a_container_whose_intent_was_not_stored_is_removed() -> None:
         assert new.machine.running == []
         assert LOG == ["on_start"]
         await new.close()
+
+
+async def test_the_runtime_keeps_an_end_until_it_is_stored() -> None:
+    storing = Commit()
+
+    class SlowRecords(MemoryRecords):
+        def write(self, record: ContainerRecord) -> Commit | None:
+            super().write(record)
+            return storing if record.token is None else None
+
+    async with harness(Backend, SCRIPT) as h:
+        h.service.records = SlowRecords()
+        await h.run(h.stub().start_and_wait_for_ports())
+        [token] = h.machine.running
+        h.machine.end(token, 7)
+        await h.settle()
+        assert LOG == ["on_start", "on_exit 7 exit"]
+        assert h.machine.find(token) is not None
+        storing.resolve()
+        await h.settle()
+        assert h.machine.find(token) is None
 
 
 async def test_an_intent_that_came_to_nothing_is_no_end_to_tell() -> None:

@@ -139,6 +139,21 @@ async def test_something_that_happens_while_the_hook_thinks_keeps_it_awake() -> 
         assert (await h.stub().get_state()).status == "healthy"
 
 
+async def test_a_hook_that_hangs_does_not_keep_it_awake_for_ever() -> None:
+    class Hanging(Sleeper):
+        async def on_activity_expired(self) -> bool:
+            await asyncio.Event().wait()
+            return True
+
+    async with harness(Hanging, SCRIPT) as h:
+        await h.run(h.stub().start_and_wait_for_ports())
+        await h.clock.advance(10.1)
+        assert (await h.stub().get_state()).status == "healthy"
+        await h.clock.advance(30.1)
+        assert (await h.stub().get_state()).status == "stopped"
+        assert "took over 30 s" in str(h.errors[0])
+
+
 async def test_a_hook_that_raises_does_not_keep_it_awake() -> None:
     class Broken(Sleeper):
         def on_activity_expired(self) -> bool:

@@ -84,6 +84,36 @@ async def test_another_signal_can_be_chosen() -> None:
         assert h.machine.signals[0][1] == signal.SIGINT
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "int", "INT", 2, signal.SIGINT])
+async def test_a_signal_is_a_number_or_a_name(name: Any) -> None:
+    async with harness(Backend, OBEDIENT) as h:
+        await started(h)
+        await h.run(h.stub().stop(name))
+        assert h.machine.signals[0][1] == signal.SIGINT
+
+
+@pytest.mark.parametrize("wrong", ["SIGNAL", "", 0, -1, 100, 10**30, None, True, 1.5])
+async def test_what_is_no_signal_is_refused_before_anything_happens(wrong: Any) -> None:
+    async with harness(Backend, OBEDIENT) as h:
+        await started(h)
+        with pytest.raises((TypeError, ValueError), match="signal"):
+            await h.run(h.stub().stop(wrong))
+        assert (await h.stub().get_state()).status == "healthy"
+
+
+async def test_a_stop_whose_signal_cannot_be_sent_still_has_its_deadline() -> None:
+    async with harness(Backend, OBEDIENT) as h:
+        await started(h)
+
+        async def broken(token: str, signum: int) -> None:
+            raise OSError("no way")
+
+        h.runtime.signal = broken  # type: ignore[method-assign]  # the runtime is in trouble
+        await h.run(h.stub().stop())
+        await h.clock.advance(61)
+        assert h.moves[-1] == "stopped"
+
+
 async def test_on_stop_has_5_seconds_before_the_signal_follows() -> None:
     class Hanging(Backend):
         async def on_stop(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from moorings.containers.container import Container
 from moorings.containers.helpers import switch_port
-from moorings.errors import ConfigError, UpstreamError
+from moorings.errors import ConfigError, ContainerFailedToStart, UpstreamError
 from moorings.http import Request, Response
 from moorings.runtimes.base import ExitReason
 from moorings.runtimes.fake import Listens, Script, Serve, StopsListening, Waits
@@ -91,6 +91,28 @@ async def test_the_function_switch_port_sets_an_attribute_of_the_request() -> No
     async with harness(Ported, SCRIPT) as h:
         request = switch_port(Request("http://container/"), 8081)
         assert await text(await h.run(h.stub().fetch(request))) == "8081"
+
+
+async def test_fetch_inside_the_object_takes_requests_and_says_what_takes_urls() -> None:
+    async with harness(Ported, SCRIPT) as h:
+        with pytest.raises(TypeError, match="container_fetch takes URLs"):
+            await h.instance().fetch("/")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("env_vars", {"A": 1}), ("entrypoint", "python3 x"), ("labels", ["x"])]
+)
+async def test_an_attribute_that_code_has_spoilt_fails_the_start_and_is_named(attribute: str, value: Any) -> None:
+    class Spoilt(Ported):
+        def spoil(self) -> None:
+            setattr(self, attribute, value)
+
+    async with harness(Spoilt, SCRIPT) as h:
+        await h.stub().spoil()
+        with pytest.raises(ContainerFailedToStart, match=rf"Spoilt\.{attribute}"):
+            await h.run(h.stub().start())
+        await h.settle()
+        assert h.controller().slots.used == 0
 
 
 async def test_a_port_not_declared_is_refused() -> None:
