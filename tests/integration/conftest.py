@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.malformed.table import nginx_and_program
+from tests.integration.malformed.table import OPTIONS, nginx_and_program
 from tests.support.platform import Platform
 from tests.support.raw import Address
 
@@ -28,7 +28,7 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         with nginx_and_program(folder) as address:
             yield address
     else:
-        with Platform(APPS / "one_container.py", folder / "platform") as platform:
+        with Platform(APPS / "one_container.py", folder / "platform", options=OPTIONS) as platform:
             yield platform.address
 
 

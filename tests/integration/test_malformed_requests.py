@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.malformed import table
+from tests.integration.malformed.bodies import AT_THE_LIMIT
 from tests.integration.malformed.case import CHUNKED, HOST, REFUSALS, SMUGGLED, Case, Flaw
 from tests.integration.malformed.corpus import MALFORMED
 from tests.integration.malformed.observe import Outcome, outcome, reached, send
@@ -88,6 +89,15 @@ async def test_a_body_that_turns_out_bad_never_reaches_the_container_as_a_whole(
 
     await eventually(aborted, "the container has seen the request break off")
     assert not any(entry.get("complete") for entry in await reached(recorder))
+
+
+@pytest.mark.parametrize("name", AT_THE_LIMIT)
+async def test_a_body_as_large_as_the_limit_is_served(recorder: Address, name: str) -> None:
+    await reached(recorder)
+    with await Connection.open(recorder) as connection:
+        await connection.offer(AT_THE_LIMIT[name])
+        assert (await connection.receive()).status == 200
+    assert [entry.get("complete") for entry in await reached(recorder)] == [True]
 
 
 @pytest.mark.parametrize(("first", "second", "statuses"), FOLLOWED.values(), ids=FOLLOWED)

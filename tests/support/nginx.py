@@ -29,7 +29,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    client_max_body_size 0;
+    client_max_body_size {max_body};
     upstream container {{ server {host}:{port}; keepalive 8; }}
     server {{
         listen 127.0.0.1:{listen} default_server;
@@ -69,13 +69,17 @@ def nginx_version(nginx: str) -> str:
 
 
 @contextlib.contextmanager
-def nginx_before(upstream: Address, folder: Path) -> Iterator[Address]:
-    """nginx in front of ``upstream`` until the block ends, with its files in ``folder``; yields its address."""
+def nginx_before(upstream: Address, folder: Path, *, max_body: int = 0) -> Iterator[Address]:
+    """nginx in front of ``upstream`` until the block ends, with its files in ``folder``; yields its address.
+
+    ``max_body`` bounds request bodies, in bytes; 0 sets no bound.
+    """
     nginx = find_nginx()
     listen = free_port()
     user = "root" if os.geteuid() == 0 else "nobody"
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, host=upstream[0], port=upstream[1], listen=listen, user=user))
+    host, port = upstream
+    config.write_text(_CONFIG.format(folder=folder, host=host, port=port, listen=listen, user=user, max_body=max_body))
     command = [nginx, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")]
     with program(command, listen, env={"PATH": os.environ["PATH"]}, log=folder / "nginx.out") as address:
         yield address

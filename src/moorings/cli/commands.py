@@ -78,6 +78,21 @@ class Duration(click.ParamType[float]):
             self.fail(f"{value!r} is no duration; write 30, '30s' or '5m'.", param, ctx)
 
 
+class Size(click.ParamType[int]):
+    """Bytes, or a number with a unit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The size in bytes. Fails as a usage error."""
+        from moorings.config.sizes import size
+
+        try:
+            return size(value)
+        except ValueError:
+            self.fail(f"{value!r} is no size; write 1048576, '10MiB' or '1GB'.", param, ctx)
+
+
 def _common(command: Command) -> Command:
     """What ``dev`` and ``serve`` have in common."""
     decorators = [
@@ -112,6 +127,11 @@ def _common(command: Command) -> Command:
             "--env-file",
             type=click.Path(dir_okay=False, path_type=Path),
             help="A file of NAME=value lines that become attributes of env.",
+        ),
+        click.option(
+            "--max-body",
+            type=Size(),
+            help="The largest request body, such as 10MiB; 0 sets no limit.  [default: no limit]",
         ),
     ]
     for decorate in reversed(decorators):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from moorings.config.durations import seconds
 from moorings.config.file import ConfigFile, find_config, read_config
+from moorings.config.sizes import size
 from moorings.errors import ConfigError
 
 DEFAULT_FILE: Final = "worker.py"
@@ -70,6 +71,7 @@ def serve_options(found: ConfigFile | None, said: Collection[str]) -> dict[str, 
         "data_dir": None if serve.data_dir is None else found.resolve(serve.data_dir),
         "runtime": serve.runtime,
         "trusted_proxies": None if serve.trusted_proxies is None else tuple(filter(None, serve.trusted_proxies)),
+        "max_body": None if serve.max_body is None else size(serve.max_body),
         "drain_timeout": None if serve.drain_timeout is None else seconds(serve.drain_timeout),
         "stop_containers": serve.stop_containers,
     }

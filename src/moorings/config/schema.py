@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from msgspec import Struct, field
 
 from moorings.config.durations import seconds
+from moorings.config.sizes import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ _binding = Expect("a name for an attribute of env", _some)
 _queue = Expect("the name of a queue", _some)
 _duration = Expect('seconds, or a text such as "30s", "5m", "1h"', seconds)
 _period = Expect('more than 0 seconds, or a text such as "30s", "5m", "1h"', _some_time)
+_size = Expect('bytes, or a text such as "10MiB", "1GB"; 0 for no limit', size)
 _delay = Expect("whole seconds from 0 to 86400", _between(0, 86400))
 _texts_by_name = Expect("a table of texts")
 
@@ -177,6 +179,7 @@ class Serve(Struct, frozen=True, kw_only=True):
         list[Annotated[str, Expect('an address or a network, such as "10.0.0.0/8"', _network)]] | None,
         Expect('a list of addresses and networks, such as ["10.0.0.0/8"]'),
     ] = None
+    max_body: Annotated[str | int | None, _size] = None
     drain_timeout: Annotated[str | float | None, _duration] = None
     stop_containers: Annotated[bool | None, _flag] = None
 

@@ -18,9 +18,10 @@ class Mode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PlatformOptions:
-    """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds.
+    """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds, sizes in bytes.
 
     ``config`` is the configuration file, or the folder to look for one in; the worker file's unless given.
+    ``max_body`` bounds the body of a request (over it: 413); 0 and None set no bound.
     """
 
     file: Path
@@ -31,6 +32,7 @@ class PlatformOptions:
     data_dir: Path | None = None
     runtime: str = "auto"
     env_file: Path | None = None
+    max_body: int | None = None
     trusted_proxies: tuple[str, ...] = ()
     stop_containers: bool = False
     drain_timeout: float = 30.0

@@ -19,7 +19,7 @@ from moorings.containers.records import StoredRecords
 from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
 from moorings.errors import StoreError
-from moorings.http import Debug, HttpClient, HttpServer, Request, Response, problem_response
+from moorings.http import Debug, HttpClient, HttpServer, Limits, Request, Response, problem_response
 from moorings.objects import storage, timers
 from moorings.objects.fetching import use_client
 from moorings.objects.sql_files import SqlFiles
@@ -120,6 +120,7 @@ class Platform:
         self._server = HttpServer(
             DevTrigger(self._worker, self.clock).handle if debug else self._worker.handle,
             on_error=self._error_response,
+            limits=Limits(body=self.options.max_body or None),
             trusted_proxies=self.options.trusted_proxies,
             clock=self.clock,
             observer=self.observer,

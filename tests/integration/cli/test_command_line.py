@@ -64,6 +64,7 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
         ["dev", "--runtime", "nonsense"],
         ["serve", "--trusted-proxy", "nonsense"],
         ["serve", "--drain-timeout", "soon"],
+        ["dev", "--max-body", "big"],
         ["dev", "--stop-containers"],
     ],
 )

@@ -7,9 +7,10 @@ the bytes wherever a lenient reader would find a second request.
 
 from __future__ import annotations
 
+from tests.integration.malformed.bodies import BODIES
 from tests.integration.malformed.case import Case
 from tests.integration.malformed.chunks import CHUNKS
 from tests.integration.malformed.framing import FRAMING
 from tests.integration.malformed.heads import HEADERS, HOSTS, NOT_HTTP, REQUEST_LINES, SIZES
 
-MALFORMED: tuple[Case, ...] = FRAMING + CHUNKS + HOSTS + HEADERS + REQUEST_LINES + SIZES + NOT_HTTP
+MALFORMED: tuple[Case, ...] = FRAMING + CHUNKS + BODIES + HOSTS + HEADERS + REQUEST_LINES + SIZES + NOT_HTTP

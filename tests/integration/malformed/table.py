@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.integration.malformed.bodies import MAX_BODY
 from tests.integration.malformed.case import Case
 from tests.integration.malformed.corpus import MALFORMED
 from tests.integration.malformed.observe import reached
@@ -24,14 +25,16 @@ from tests.support.raw import Address, Answer, Connection, Truncated
 
 PROGRAM = Path(__file__).parents[2] / "support" / "programs" / "many_routes.py"
 WORKER = Path(__file__).parents[1] / "apps" / "one_container.py"
+OPTIONS = ("--max-body", str(MAX_BODY))
 TABLE = Path(__file__).with_name("answers.md")
 
 _INTRODUCTION = """\
 # What becomes of malformed requests
 
-Each message of `corpus.py`, sent in one piece to Moorings and to nginx {version}, in front of the same program. A
-cell has the status of the answer, and "reached n" where n requests, complete or not, reached the program. Moorings
-closes the connection after each of them. Written by `python -m tests.integration.malformed.table`.
+Each message of `corpus.py`, sent in one piece to Moorings and to nginx {version}, in front of the same program, with
+request bodies limited to 1 MiB. A cell has the status of the answer, and "reached n" where n requests, complete or not,
+reached the program. Moorings closes the connection after each of them. Written by
+`python -m tests.integration.malformed.table`.
 
 | message | what is wrong | Moorings | nginx {version} |
 |---|---|---|---|
@@ -58,7 +61,7 @@ def nginx_and_program(folder: Path) -> Iterator[Address]:
     env = {"PATH": os.environ["PATH"], "PORT": str(port)}
     with (
         program([sys.executable, str(PROGRAM)], port, env=env, log=folder / "program.out") as upstream,
-        nginx_before(upstream, folder) as address,
+        nginx_before(upstream, folder, max_body=MAX_BODY) as address,
     ):
         yield address
 
@@ -86,7 +89,7 @@ def main() -> None:
         folder = Path(name)
         with nginx_and_program(folder) as address:
             theirs = asyncio.run(_cells(address))
-        with Platform(WORKER, folder / "platform") as platform:
+        with Platform(WORKER, folder / "platform", options=OPTIONS) as platform:
             ours = asyncio.run(_cells(platform.address))
     write(nginx_version(find_nginx()), {name: (ours[name], theirs[name]) for name in theirs})
 

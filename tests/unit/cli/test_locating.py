@@ -72,6 +72,7 @@ def test_options_of_serve_are_taken_from_the_configuration_unless_said(tmp_path:
         data_dir = "data"
         runtime = "process"
         trusted_proxies = ["10.0.0.0/8"]
+        max_body = "10MiB"
         drain_timeout = "1m"
         stop_containers = true
         """
@@ -84,10 +85,11 @@ def test_options_of_serve_are_taken_from_the_configuration_unless_said(tmp_path:
         "data_dir": tmp_path / "data",
         "runtime": "process",
         "trusted_proxies": ("10.0.0.0/8",),
+        "max_body": 10 << 20,
         "drain_timeout": 60.0,
         "stop_containers": True,
     }
-    assert serve_options(found, {"host", "port", "runtime", "drain_timeout", "stop_containers"}) == {
+    assert serve_options(found, {"host", "port", "runtime", "max_body", "drain_timeout", "stop_containers"}) == {
         "data_dir": tmp_path / "data",
         "trusted_proxies": ("10.0.0.0/8",),
     }
