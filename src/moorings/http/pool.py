@@ -16,6 +16,7 @@ from moorings.clock import Clock, TimerHandle
 from moorings.errors import ConnectFailed
 from moorings.http.client_connection import ClientConnection
 from moorings.http.owned_tasks import OwnedTasks
+from moorings.http.pacing import Pacing
 
 _TICK = 1.0  # seconds
 
@@ -31,6 +32,7 @@ class ConnectionPool:
         "_idle",
         "_max_age",
         "_max_idle",
+        "_pacing",
         "_tick",
         "_timer",
         "_uploads",
@@ -58,6 +60,7 @@ class ConnectionPool:
         self._max_age = max(1, round(idle_timeout / _TICK))
         self._idle: list[ClientConnection] = []
         self._connections: set[ClientConnection] = set()
+        self._pacing = Pacing(clock)
         self._attempts = OwnedTasks()
         self._uploads = OwnedTasks()
         self._tick = 0
@@ -102,6 +105,16 @@ class ConnectionPool:
         return self._attempts.spawn(self._connect(), name="moorings-connect")
 
     async def _connect(self) -> ClientConnection:
+        await self._pacing.enter()
+        try:
+            connection = await self._open()
+        except BaseException:
+            self._pacing.failed()
+            raise
+        self._pacing.made(connection)
+        return connection
+
+    async def _open(self) -> ClientConnection:
         if self._closed:
             raise ConnectFailed(f"the connections to {self.host}:{self.port} are closed")
         loop = asyncio.get_running_loop()
@@ -153,6 +166,8 @@ class ConnectionPool:
         self._free(connection)
 
     def _free(self, connection: ClientConnection) -> None:
+        if self._pacing.holds:
+            self._pacing.of_use(connection)
         if self._closed or len(self._idle) >= self._max_idle:
             connection.close()
             return
@@ -163,6 +178,7 @@ class ConnectionPool:
 
     def _lost(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
+        self._pacing.of_use(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
