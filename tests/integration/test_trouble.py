@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.platform import Platform
 from tests.support.raw import Answer, get
+from tests.support.waiting import wait_until
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "moorings")
 MIB = 2**20
@@ -227,7 +228,11 @@ async def test_a_full_disk_stops_no_container_and_starts_none(boxes: Path, small
             (500, "container_failed_to_start"),  # its folders can't be made
         }
         assert (await get(platform.address, "/?name=warm")).status == 200
-        assert {process.pid for process in platform.containers()} == before
+
+        def nobody_new() -> bool:
+            return {process.pid for process in platform.containers()} == before
+
+        await asyncio.to_thread(wait_until, nobody_new, "nothing of the one that was refused is left")
         ballast.unlink()
         assert (await get(platform.address, "/?name=cold")).status == 200
         assert (await get(platform.address, "/?name=warm")).status == 200
