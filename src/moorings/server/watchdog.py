@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 
 from moorings.observer import Notice, Observer
 
@@ -47,6 +48,9 @@ class Watchdog:
             self._thread.join()
             self._thread = None
 
+    def _is_users(self, frame: FrameType) -> bool:
+        return frame.f_code.co_filename.startswith(self._folder)
+
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._beat = time.monotonic()
         self._timer = loop.call_later(BLOCKED_AFTER / 2, self._tick, loop)
@@ -59,6 +63,8 @@ class Watchdog:
             if late < BLOCKED_AFTER or beat == reported:
                 continue
             frame = sys._current_frames().get(thread)
+            if frame is None or not any(self._is_users(each) for each, _ in traceback.walk_stack(frame)):
+                continue
             stack = traceback.extract_stack(frame)
             users = [number for number, entry in enumerate(stack) if entry.filename.startswith(self._folder)]
             if not users:
