@@ -271,8 +271,15 @@ class Activation:
             block.end()
             if late is not None:
                 raise late from None
-            if not isinstance(error, asyncio.CancelledError) and generation == self.generation:
-                self.reset(_reset_because(self.subject, error), spare=event)
+            cancelled = isinstance(error, asyncio.CancelledError)
+            if generation != self.generation or not self.alive:
+                if cancelled:
+                    raise  # by the reset or the shutdown
+                raise
+            reset = _reset_because(self.subject, error)
+            self.reset(reset, spare=event)
+            if cancelled:
+                raise reset from error  # the handler itself was not cancelled
             raise
         if late is not None:
             raise late
@@ -348,9 +355,11 @@ class Activation:
 
     async def shutdown(self) -> None:
         """Cancel what still runs and wait for it."""
+        self.alive = False
         running = list(self._running)
         for task in running:
             task.cancel()
+        self.gate.fail(ObjectReset(f"{self.subject.label} was put away"))
         await asyncio.gather(*running, return_exceptions=True)
 
     def report(self, where: str, error: BaseException) -> None:

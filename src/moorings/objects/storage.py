@@ -11,6 +11,7 @@ raises until ``reset`` has gone back to what is stored.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -196,14 +197,17 @@ class Storage:
         if self._exclusive is None:
             return await Transaction(self).run(closure)
         outcome: list[T] = []
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         async def guarded() -> None:
             # The gate would take an exception for a failed block and reset the object.
             try:
                 outcome.append(await Transaction(self).run(closure))
-            except Exception as error:  # noqa: BLE001 - raised to the caller below
-                errors.append(error)
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise  # the object was reset or put away; otherwise the closure itself awaited what was cancelled
+                errors.append(error)  # raised to the caller below
 
         await self._exclusive(guarded)
         if errors:

@@ -314,3 +314,38 @@ async def test_a_closure_that_does_not_end_when_its_time_is_over_holds_nobody_up
     ended.set()
     await ManualClock.settle()
     assert await stub.note("still") == ["anew", "still"]
+
+
+class Cancelling(Blocker):
+    async def await_what_is_cancelled(self) -> None:
+        async def closure() -> None:
+            other = asyncio.ensure_future(asyncio.Event().wait())
+            other.cancel()
+            await other
+
+        await self.ctx.block_concurrency_while(closure)
+
+
+async def test_a_closure_that_awaits_a_cancelled_task_fails_as_any_other() -> None:
+    stub = namespace(Cancelling).get_by_name("a")
+    block = asyncio.ensure_future(stub.await_what_is_cancelled())
+    waiting = asyncio.ensure_future(stub.note("waits"))
+    await ManualClock.settle()
+    for call in (block, waiting):
+        with pytest.raises(ObjectReset, match="CancelledError"):
+            call.result()
+    after = asyncio.ensure_future(stub.note("anew"))
+    await ManualClock.settle()
+    assert after.result() == ["anew"]
+
+
+async def test_a_shutdown_cancels_it_without_a_reset() -> None:
+    blockers = namespace(Blocker)
+    stub = blockers.get_by_name("a")
+    block = asyncio.ensure_future(stub.block("block"))
+    await ManualClock.settle()
+    activation = blockers.activate(stub.id)
+    await blockers.shutdown()
+    assert activation.generation == 0
+    with pytest.raises(ObjectReset, match="went away"):
+        await block

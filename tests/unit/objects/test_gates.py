@@ -222,3 +222,26 @@ async def test_a_transaction_keeps_other_events_out(disk: Held) -> None:
 
     bank = disk.namespace(Bank).get_by_name("a")
     assert sorted(await asyncio.gather(*(bank.transfer() for _ in range(20)))) == list(range(1, 21))
+
+
+async def test_a_transaction_that_awaits_a_cancelled_task_fails_alone(disk: Held) -> None:
+    class Cancelling(Account):
+        async def fail(self) -> str:
+            async def closure(txn: Any) -> None:
+                other = asyncio.ensure_future(asyncio.Event().wait())
+                other.cancel()
+                await other
+
+            try:
+                await self.ctx.storage.transaction(closure)
+            except asyncio.CancelledError:
+                return "told"
+            return "unknown"
+
+    objects = disk.namespace(Cancelling)
+    stub = objects.get_by_name("a")
+    call = asyncio.ensure_future(stub.fail())
+    await disk.settle()
+    assert call.result() == "told"
+    assert await stub.add() == 1
+    assert objects.activate(stub.id).generation == 0
