@@ -154,7 +154,7 @@ class Container(DurableObject):
     @inline
     async def get_state(self) -> State:
         """What the container is doing, since when, and the exit code of its last end."""
-        await self._controller.recall()
+        await self._controller.books.recall()
         return self._controller.state()
 
     @inline

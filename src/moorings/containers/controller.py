@@ -15,12 +15,13 @@ from typing import Any
 
 from moorings.containers import lifecycle
 from moorings.containers.activity import Activity
+from moorings.containers.bookkeeping import Bookkeeping
 from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
 from moorings.containers.options import ContainerOptions, checked_entrypoint, checked_environment
 from moorings.containers.probing import probe, why_gone
-from moorings.containers.records import ContainerRecord, ContainerRecords, PendingExit
+from moorings.containers.records import ContainerRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.signals import signal_number
 from moorings.containers.slots import Slots
@@ -31,7 +32,6 @@ from moorings.errors import (
     MooringsError,
     NoInstanceAvailable,
     PortNotReady,
-    StoreError,
 )
 from moorings.objects.activation import Activation
 from moorings.objects.event import EventKind, current_event
@@ -63,8 +63,7 @@ class Controller:
         self.tasks = Tasks(activation.report)
         self._starting: asyncio.Task[Incarnation] | None = None
         self.ending = Ending(self)
-        self._kept = 0.0
-        self._recalled = False
+        self.books = Bookkeeping(self)
 
     # --- what the object's activation asks ---------------------------------------------------------------------------
 
@@ -180,8 +179,7 @@ class Controller:
             await self._intended(incarnation, intent)
         stopped = self.status is Status.STOPPING
         if not stopped:
-            self.move(Move.SPAWNED)
-            self.run_on_start(incarnation)
+            self.run_on_start(incarnation, self.move(Move.SPAWNED))
             self.activity.renew()
             self.activity.arm()
         incarnation.spawned.set_result(True)
@@ -231,11 +229,12 @@ class Controller:
             enable_internet=start.enable_internet,
         )
 
-    def run_on_start(self, incarnation: Incarnation) -> None:
-        """Run ``on_start`` for an incarnation; requests wait for it."""
-        incarnation.on_start = self.tasks.spawn("on_start", self._on_start(incarnation), shared=True)
+    def run_on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
+        """Run ``on_start`` for an incarnation, once its state is durable; requests wait for it."""
+        incarnation.on_start = self.tasks.spawn("on_start", self._on_start(incarnation, recorded), shared=True)
 
-    async def _on_start(self, incarnation: Incarnation) -> None:
+    async def _on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
+        await self.books.durable(recorded)
         try:
             await self.activation.run_hook("on_start", lambda instance: instance.on_start())
             incarnation.started = True
@@ -345,12 +344,7 @@ class Controller:
         self.ending.disarm()
         self.cool()
         self.incarnation = None
-        subject, raw = self.subject, self.activation.id.raw
-        self._kept_safe(
-            lambda records: records.ended(
-                PendingExit(incarnation.token, subject.class_name, raw, subject.name, exit.code, exit.reason, exit.at)
-            )
-        )
+        self.books.ended(incarnation.token, exit)
         recorded = self.move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
         incarnation.abort_connections()
         self.slots.release()
@@ -364,35 +358,24 @@ class Controller:
             self._failed(error)
         elif incarnation.last_words is not None:
             await incarnation.last_words
+        durable = await self.books.durable(recorded)
         await self.tell_exit(incarnation.token, exit.code, exit.reason)
-        if recorded is not None:
-            try:
-                await recorded
-            except StoreError:  # reported already; the runtime keeps the end for the next platform
-                return
-        await self.service.runtime.forget(incarnation.token)
+        if durable:  # otherwise the runtime keeps the end for the next platform
+            await self.service.runtime.forget(incarnation.token)
         await incarnation.connections_closed()
 
     async def tell_exit(self, token: str, code: int, reason: ExitReason) -> None:
         """Run ``on_exit``, and forget that it had to be run."""
         hook = self.announce("on_exit", lambda instance: instance.on_exit(code, str(reason)))
         await asyncio.wait([hook])
-        self._kept_safe(lambda records: records.told(token))
-
-    def _kept_safe(self, write: Callable[[ContainerRecords], object]) -> Any:
-        """Write to the store; a store that refuses is reported, and the container goes on."""
-        try:
-            return write(self.service.records)
-        except StoreError as error:
-            self.activation.report("container state", error)
-            return None
+        self.books.told(token)
 
     # --- after a restart of the platform ------------------------------------------------------------------------------
 
     def restore(self, record: ContainerRecord, incarnation: Incarnation | None) -> None:
         """Take the state that was stored, and the incarnation it belongs to."""
         clock = self.service.clock
-        self._recalled = True
+        self.books.recalled = True
         self.status, self.last_change, self.exit_code = record.status, record.last_change, record.exit_code
         self.activity.last = clock.monotonic() - max(0.0, clock.time() - record.active_at)
         self.incarnation = incarnation
@@ -436,46 +419,11 @@ class Controller:
         self.last_change = self.service.clock.time()
         if move in (Move.START, Move.EXIT, Move.EXIT_WITH_CODE):
             self.exit_code = exit_code
-        recorded = self.record()
+        recorded = self.books.write()
         self.service.observer.notify(
             StateChanged(self.subject, str(old), str(self.status), self.exit_code, self.last_change)
         )
         return recorded
-
-    def record(self) -> Awaitable[None] | None:
-        """Store the state as it is now. Returns what to await until that is durable; a failure is reported."""
-        self._kept = self.activity.last
-        incarnation = self.incarnation
-        clock = self.service.clock
-        idle = 0.0 if self.activity.in_flight else clock.monotonic() - self.activity.last
-        record = ContainerRecord(
-            class_name=self.subject.class_name,
-            object_id=self.activation.id.raw,
-            name=self.subject.name,
-            status=self.status,
-            last_change=self.last_change,
-            exit_code=self.exit_code,
-            token=None if incarnation is None else incarnation.token,
-            active_at=clock.time() - idle,
-            kill_at=None if incarnation is None else incarnation.kill_at,
-            started=incarnation is not None and incarnation.started,
-        )
-        recorded: Awaitable[None] | None = self._kept_safe(lambda records: records.write(record))
-        return recorded
-
-    def keep_activity(self) -> None:
-        """Store the activity clock where it has moved since it was stored last."""
-        if self.status in UP and (self.activity.in_flight or self.activity.last != self._kept):
-            self.record()
-
-    async def recall(self) -> None:
-        """Learn from the store how the container ended last, where memory has nothing of it."""
-        if self.incarnation is not None or self._recalled:
-            return
-        self._recalled = True
-        record = await self.service.records.find(self.subject.class_name, self.activation.id.raw)
-        if record is not None and record.status in DOWN and self.status in DOWN:
-            self.status, self.last_change, self.exit_code = record.status, record.last_change, record.exit_code
 
     def announce(self, label: str, invoke: Callable[[Any], Any]) -> asyncio.Task[Any]:
         """Run a hook. What it raises is reported; whoever needs its outcome may await the task as well."""
@@ -493,7 +441,7 @@ class Controller:
     async def shutdown(self) -> None:
         """End the controller's own tasks, and store the activity clock. The container itself is left as it is."""
         if self.status in UP:
-            self.record()
+            self.books.write()
         self.activity.disarm()
         self.ending.disarm()
         await self.tasks.close()

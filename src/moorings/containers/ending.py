@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from moorings.clock import TimerHandle
@@ -36,21 +37,22 @@ class Ending:
         if controller.status in DOWN or incarnation is None:
             return
         if not incarnation.stopping:
-            self._begin(incarnation)
-            controller.tasks.spawn("stop", self._stop(incarnation, signum))
+            recorded = self._begin(incarnation)
+            controller.tasks.spawn("stop", self._stop(incarnation, signum, recorded))
         event = current_event.get()
         if event is None or event.kind is not EventKind.HOOK or event.label != "on_stop":
             await asyncio.shield(incarnation.signalled)
 
-    def _begin(self, incarnation: Incarnation) -> None:
+    def _begin(self, incarnation: Incarnation) -> Awaitable[None] | None:
         incarnation.stopping = True
         self._controller.cool()
         self._controller.activity.disarm()
-        self._controller.move(Move.STOP)
+        return self._controller.move(Move.STOP)
 
-    async def _stop(self, incarnation: Incarnation, signum: int) -> None:
+    async def _stop(self, incarnation: Incarnation, signum: int, recorded: Awaitable[None] | None = None) -> None:
         controller = self._controller
         try:
+            await controller.books.durable(recorded)
             if await asyncio.shield(incarnation.spawned) and not incarnation.exited.done():
                 hook = controller.announce("on_stop", lambda instance: instance.on_stop())
                 await first_of(controller.service.clock, [hook, incarnation.exited], controller.service.budgets.on_stop)
@@ -80,7 +82,7 @@ class Ending:
         incarnation.kill_at = self._controller.service.clock.time() + (
             grace if longest is None else min(grace, longest)
         )
-        self._controller.record()
+        self._controller.books.write()
         self._arm(incarnation)
 
     def _arm(self, incarnation: Incarnation) -> None:

@@ -70,7 +70,7 @@ class ContainerService:
     def _keep_activity(self) -> None:
         self._keeping = self.clock.call_later(KEEP_ACTIVITY, self._keep_activity)
         for controller in self._controllers.values():
-            controller.keep_activity()
+            controller.books.keep_activity()
 
     def controllers(self) -> list[Controller]:
         """The controllers of all containers that exist or are being started."""
