@@ -1,19 +1,22 @@
 """Runs one platform from start to exit code: signals, reloading, and mistakes told in one sentence.
 
-The first SIGINT or SIGTERM stops gracefully, the second at once. Exit codes: 0 after a graceful stop, 1 where the
-platform could not run (usage errors, 2, are click's).
+The first SIGINT, SIGTERM or SIGHUP stops gracefully, the second at once. Exit codes: 0 after a graceful stop, 1 where
+the platform could not run (usage errors, 2, are click's), 130 where the user's code did not let it end in order.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+import threading
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 import uvloop
 
@@ -21,7 +24,7 @@ from moorings.cli.reporting.reporter import Census, Reporter
 from moorings.cli.reporting.writer import Writer
 from moorings.clock import SystemClock
 from moorings.errors import ConfigError, MooringsError
-from moorings.observer import Observers
+from moorings.observer import Notice, Observers
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.platform import Platform
 
@@ -29,7 +32,13 @@ if TYPE_CHECKING:
     from moorings.cli.reloading import Reloader
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+BLOCKED_FOR = 2.0
+"""Seconds after a second signal within which the event loop has to hear of it; the process is ended otherwise."""
+
+FORCED = 130
+"""The exit code of a process that ends without having put everything away."""
 
 
 def run(options: PlatformOptions) -> int:
@@ -74,18 +83,20 @@ class _Run:
         self._census = Census()
         self._platform = Platform(options, observer=Observers((self._census, reporter)))
         self._stop = asyncio.Event()
+        self._signals = 0
+        self._deadline: threading.Timer | None = None
 
     async def until_stopped(self) -> None:
         """Start, serve until a signal comes, stop. Raises what ``Platform.start`` raises."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._on_signal))
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
+                signal.signal(number, lambda *_: self._heard(loop))
         try:
             await self._serve()
         finally:
-            for (
-                number
-            ) in _SIGNALS:  # all is done: one that comes while the interpreter ends must not spoil the exit code
+            # All is done: a signal that comes while the interpreter ends must not spoil the exit code.
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
 
     async def _serve(self) -> None:
@@ -101,7 +112,9 @@ class _Run:
                 await self._unless_stopped(reloader.work())
             await self._stop.wait()
         finally:
-            await self._platform.stop()
+            left_over = await self._platform.stop()
+            if left_over:
+                self._end_without(left_over)
         self._reporter.stopped(len(self._census))
 
     def _reloader(self) -> Reloader:
@@ -126,7 +139,27 @@ class _Run:
             doing.result()
         return finished
 
+    def _end_without(self, left_over: Sequence[str]) -> NoReturn:
+        """End the process: closing the loop would wait for code that doesn't let itself be cancelled."""
+        message = f"ended without waiting for what doesn't let itself be cancelled: {', '.join(left_over)}"
+        self._reporter.notify(Notice("error", message))
+        self._reporter.stopped(len(self._census))
+        self._reporter.close()
+        os._exit(FORCED)
+
+    def _heard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A signal, wherever the loop's thread is just now: the user's code may hold it up for good."""
+        self._signals += 1
+        if self._signals > 1 and self._deadline is None:
+            self._deadline = threading.Timer(BLOCKED_FOR, _end_blocked)
+            self._deadline.daemon = True
+            self._deadline.start()
+        loop.call_soon_threadsafe(self._on_signal)
+
     def _on_signal(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         if self._stop.is_set():
             self._reporter.hurrying()
             self._platform.hurry()
@@ -134,6 +167,13 @@ class _Run:
         containers_too = self._options.mode is Mode.DEV or self._options.stop_containers
         self._reporter.stopping(len(self._census), containers_too)
         self._stop.set()
+
+
+def _end_blocked() -> None:
+    told = b"Error: code that blocks the event loop was ended; containers that ran are taken over by the next start\n"
+    with contextlib.suppress(OSError):
+        os.write(2, told)
+    os._exit(FORCED)
 
 
 def sentence(error: MooringsError | OSError, options: PlatformOptions) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +141,9 @@ class Objects:
 
     async def shutdown(self) -> None:
         """Put every object away; containers are left as they are."""
-        for namespace in self.namespaces.values():
-            for activation in namespace.live():
-                if isinstance(activation.hosted, Controller):
-                    await activation.hosted.shutdown()
-            await namespace.shutdown()
+        await asyncio.gather(*(self._shutdown(namespace) for namespace in self.namespaces.values()))
+
+    async def _shutdown(self, namespace: Namespace) -> None:
+        hosted = [activation.hosted for activation in namespace.live()]
+        await asyncio.gather(*(each.shutdown() for each in hosted if isinstance(each, Controller)))
+        await namespace.shutdown()

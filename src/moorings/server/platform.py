@@ -7,7 +7,7 @@ is wanted; objects are put away; the runtime is closed last. Nothing is left run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from moorings.clock import Clock, SystemClock
@@ -44,6 +44,12 @@ MIGRATIONS = (*records.MIGRATIONS, *storage.MIGRATIONS, *timers.MIGRATIONS, *cro
 DEV_STOP_GRACE = 10.0
 """Seconds between the stop signal and SIGKILL at most, in ``dev``."""
 
+HOOKS_GRACE = 5.0
+"""Seconds that the hooks of a container that has ended get to end while the platform stops."""
+
+LEAVE = 2.0
+"""Seconds that code which is cancelled while the platform stops gets to end; what takes longer is left over."""
+
 
 def _began(controller: Controller) -> float:
     """When a container that runs or starts was started, in Unix seconds."""
@@ -74,6 +80,8 @@ class Platform:
         self._client = HttpClient(clock=self.clock)
         self._watchdog: Watchdog | None = None
         self._hurry = asyncio.Event()
+        self._hurried_at = 0.0
+        self._left_over: list[str] = []
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -213,8 +221,12 @@ class Platform:
 
     # --- stopping -----------------------------------------------------------------------------------------------------
 
-    async def stop(self) -> None:
-        """Stop in order. ``hurry`` may be called meanwhile."""
+    async def stop(self) -> tuple[str, ...]:
+        """Stop in order. ``hurry`` may be called meanwhile.
+
+        Returns what did not end although it was cancelled, each as a phrase: the event loop can't be closed in order
+        then, so the process has to be ended.
+        """
         stop_containers = self.options.mode is Mode.DEV or self.options.stop_containers
         if self._server is not None and self._service is not None:
             if stop_containers and self.options.mode is Mode.DEV:
@@ -224,22 +236,19 @@ class Platform:
                 if stop_containers:
                     await self._stop_containers()
         await self._close(OnClose.KILL if stop_containers else OnClose.KEEP)
+        return tuple(self._left_over)
 
     def hurry(self) -> None:
         """End now: requests in flight are cut off, containers are killed."""
+        if not self._hurry.is_set():
+            self._hurried_at = self.clock.monotonic()
         self._hurry.set()
 
     async def _drain(self) -> None:
         assert self._server is not None
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
         drain = asyncio.gather(self._server.drain(timeout), self._end_crons(grace=timeout))
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        await first_of(self.clock, [drain, hurry])
-        if drain.done():
-            drain.result()
-        drain.cancel()
-        hurry.cancel()
-        await asyncio.gather(drain, hurry, return_exceptions=True)
+        await self._ended_before_hurry(drain)
 
     async def _end_crons(self, *, grace: float) -> None:
         if self._cron is not None:
@@ -249,13 +258,10 @@ class Platform:
         assert self._service is not None
         controllers = [controller for controller in self._service.controllers() if controller.status not in DOWN]
         stopping = asyncio.gather(*(self._stop_container(controller) for controller in controllers))
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        await first_of(self.clock, [stopping, hurry])
-        if not stopping.done():
-            await asyncio.gather(*(controller.destroy() for controller in controllers))
-        hurry.cancel()
-        await asyncio.gather(hurry, return_exceptions=True)
-        await stopping
+        if await self._ended_before_hurry(stopping):
+            return
+        killing = asyncio.gather(*(self._kill_container(controller) for controller in controllers))
+        await self._ended_within(LEAVE, killing)
 
     async def _stop_container(self, controller: Controller) -> None:
         incarnation = controller.incarnation
@@ -263,20 +269,67 @@ class Platform:
             return
         await controller.stop()
         await first_of(self.clock, [incarnation.exited])
-        await controller.tasks.settle()
+        if not await self._ended_within(HOOKS_GRACE, asyncio.ensure_future(controller.tasks.settle())):
+            message = f"{controller.subject.label}: hooks still run {HOOKS_GRACE:g} s after the end of the container"
+            self.observer.notify(Notice("warning", f"{message}; they are cancelled"))
+            await self._ended_within(LEAVE, asyncio.ensure_future(controller.shutdown()))
+
+    async def _kill_container(self, controller: Controller) -> None:
+        """SIGKILL, and hooks are cancelled; the platform's next run tells ``on_exit`` what it was not told."""
+        await controller.destroy()
+        await controller.shutdown()
+
+    async def _ended_before_hurry(self, work: asyncio.Future[Any]) -> bool:
+        """Wait for ``work``; ``hurry`` cancels it. Returns whether it came to its end; raises what it raised."""
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await first_of(self.clock, [work, hurry])
+        ended = work.done()
+        if ended:
+            hurry.cancel()
+            work.result()
+        else:
+            work.cancel()
+        await asyncio.gather(work, hurry, return_exceptions=True)
+        return ended
+
+    async def _ended_within(self, timeout: float, work: asyncio.Future[Any]) -> bool:
+        """Wait for ``work``, then cancel it and go on. Returns whether it came to its end; raises what it raised."""
+        if self._hurry.is_set():
+            timeout = min(timeout, max(LEAVE / 10, self._hurried_at + LEAVE - self.clock.monotonic()))
+        try:
+            await first_of(self.clock, [work], timeout)
+        finally:
+            if not work.done():
+                work.cancel()
+                work.add_done_callback(_let_go)
+        if not work.done():
+            return False
+        work.result()
+        return True
+
+    async def _leave(self, what: str, work: Coroutine[Any, Any, object]) -> None:
+        """Do a step of the end that waits for the user's code, and go on without what doesn't end."""
+        if not await self._ended_within(LEAVE, asyncio.ensure_future(work)):
+            self._left_over.append(what)
 
     async def _close(self, containers: OnClose) -> None:
         if self._watchdog is not None:
             self._watchdog.stop()
         if self._server is not None:
-            await self._server.close()
-        await self._end_crons(grace=0.0)
+            await self._leave("requests", self._server.close())
+        await self._leave("crons", self._end_crons(grace=0.0))
         if self._worker is not None:
-            await self._worker.close(grace=0.0 if self._hurry.is_set() else 5.0)
+            if not self._hurry.is_set():
+                background = asyncio.ensure_future(self._worker.close(grace=HOOKS_GRACE))
+                await self._ended_before_hurry(
+                    asyncio.ensure_future(self._ended_within(HOOKS_GRACE + LEAVE, background))
+                )
+            await self._leave("background work of the worker (wait_until)", self._worker.close(grace=0.0))
         if self._objects is not None:
             if self._objects.timing is not None:
-                await self._objects.timing.timers.stop()
-            await self._objects.shutdown()
+                await self._leave("alarms", self._objects.timing.timers.stop())
+            await self._leave("objects", self._objects.shutdown())
+            self._left_over += [f"code of {a.subject.label}" for a in self._objects.activations() if not a.idle]
         await self._client.close()
         if self._runtime is not None:
             await self._runtime.close(containers)
@@ -286,3 +339,9 @@ class Platform:
             await self._store.close()
         if self._folder is not None:
             self._folder.close()
+
+
+def _let_go(work: asyncio.Future[Any]) -> None:
+    """Take the outcome of what nobody waits for any more."""
+    if not work.cancelled():
+        work.exception()
