@@ -139,10 +139,12 @@ def plan(before: Snapshot, now: Snapshot, app: Application, *, time: float) -> P
     return Plan(worker, programs, outdated)
 
 
-def difference(old: StartOptions, new: StartOptions | None) -> str:
-    """Why a container started with ``old`` is outdated: ``entrypoint changed``."""
+def difference(old: StartOptions | None, new: StartOptions | None) -> str:
+    """Why a container started with ``old`` is outdated: ``entrypoint changed``. None stands for no such class."""
     if new is None:
         return "class removed"
+    if old is None:
+        return "class put back"
     names = [item.name for item in fields(StartOptions)]
     changed = [name for name in names if getattr(old, name) != getattr(new, name)]
     return f"{', '.join(changed)} changed"
@@ -253,7 +255,9 @@ class Reloader:
 
 def _restarted(controller: Controller, old: Application, new: Application | None) -> Restarted:
     name = controller.subject.class_name
-    options = None if new is None else new.options.get(name)
-    return Restarted(
-        controller.subject, difference(old.options[name].start, None if options is None else options.start)
-    )
+    return Restarted(controller.subject, difference(_start_options(old, name), _start_options(new, name)))
+
+
+def _start_options(app: Application | None, class_name: str) -> StartOptions | None:
+    options = None if app is None else app.options.get(class_name)
+    return None if options is None else options.start

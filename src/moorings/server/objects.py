@@ -70,29 +70,34 @@ class Objects:
 
     def reload(self, app: Application, variables: Mapping[str, Any]) -> list[Controller]:
         """Take a new version of the app. Returns the controllers whose container runs with outdated start options."""
+        added = {
+            name: Namespace(cls, equip=self._equip, clock=self._clock, observer=self._observer)
+            for name, cls in app.objects.items()
+            if name not in self.namespaces
+        }
+        known = {**self.namespaces, **added}
+        env = Env({**variables, **{name: known[cls] for name, cls in app.bindings.items()}})
+        outdated = [
+            controller
+            for controller in self._service.controllers()
+            if self._is_outdated(controller.subject.class_name, app.options)
+        ]
+        # Everything that may fail is done: from here on the new version holds.
         self._variables = dict(variables)
-        old = self._options
         self._options = dict(app.options)
+        self.namespaces.update(added)
+        self.env = env
         for name, options in app.options.items():
             if name in self._slots:
                 self._slots[name].resize(options.max_instances)
             else:
                 self._slots[name] = Slots(name, options.max_instances, self._clock)
-        for name, cls in app.objects.items():
-            if name not in self.namespaces:
-                self.namespaces[name] = Namespace(cls, equip=self._equip, clock=self._clock, observer=self._observer)
-        self.env = Env({**self._variables, **{name: self.namespaces[cls] for name, cls in app.bindings.items()}})
-        outdated = []
         for controller in self._service.controllers():
-            name = controller.subject.class_name
-            if name not in app.options:
-                outdated.append(controller)
-                continue
-            controller.adopt_options(app.options[name])
-            if controller.status in UP:
-                controller.activity.arm()  # a shorter sleep_after holds from now on
-            if old[name].start != app.options[name].start:
-                outdated.append(controller)
+            new = app.options.get(controller.subject.class_name)
+            if new is not None:
+                controller.adopt_options(new)
+                if controller.status in UP:
+                    controller.activity.arm()  # a shorter sleep_after holds from now on
         for name, cls in app.objects.items():
             namespace = self.namespaces[name]
             for activation in namespace.live():
@@ -100,6 +105,11 @@ class Objects:
             if namespace.cls is not cls:
                 namespace.reload(cls)
         return outdated
+
+    def _is_outdated(self, class_name: str, options: Mapping[str, ContainerOptions]) -> bool:
+        """Whether containers of a class were started with other options, or before the class went away."""
+        old, new = self._options.get(class_name), options.get(class_name)
+        return old is None or new is None or old.start != new.start
 
     def _equip(self, activation: Activation, cls: type[DurableObject]) -> None:
         services: dict[str, Any] = {}

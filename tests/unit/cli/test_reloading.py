@@ -151,3 +151,7 @@ def test_a_file_that_is_named_only_now_is_no_change_but_one_that_was_always_look
     look = next(iter(snapshot([], [Path(__file__)]).values()))
     before = rebased({gone: look}, {program: look, settings: look}, [program, settings], [settings])
     assert before == {program: look}
+
+
+def test_a_class_that_was_put_back_is_told_as_such(app: Application) -> None:
+    assert difference(None, app.options["Boxed"].start) == "class put back"
