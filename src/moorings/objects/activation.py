@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from moorings.clock import Clock
 from moorings.errors import DeadlockError, ObjectReset, StoreError, WorkerError
 from moorings.http import Request, Response
+from moorings.objects.escapes import ORDINARY, contained
 from moorings.objects.event import Event, EventKind, current_event
 from moorings.objects.gate import Block, InputGate, gated
 from moorings.objects.identity import ObjectId
@@ -150,8 +151,13 @@ class Activation:
         event = Event(self, EventKind.HOOK, label, current_event.get())
 
         async def hook() -> Any:
-            result = invoke(self.instantiated())
-            return await result if isinstance(result, Awaitable) else result
+            try:
+                result = invoke(self.instantiated())
+                return await result if isinstance(result, Awaitable) else result
+            except ORDINARY:
+                raise
+            except BaseException as error:
+                raise contained(error, f"{label} of {self.subject.label}") from error
 
         return self._spawn(event, hook(), None)
 
@@ -172,11 +178,12 @@ class Activation:
         except asyncio.CancelledError:
             if not answer.done():
                 answer.set_exception(ObjectReset(f"{event.label} was cancelled: {self.subject.label} went away"))
-        except Exception as error:  # noqa: BLE001  # the caller gets it, or the observer where the caller is gone
+        except BaseException as error:  # noqa: BLE001  # the caller gets it, or the observer where the caller is gone
+            failure = contained(error, f"{event.label} of {self.subject.label}")
             if answer.done():
-                self.report(event.label, error)
+                self.report(event.label, failure)
             else:
-                answer.set_exception(error)
+                answer.set_exception(failure)
         else:
             if not answer.done():
                 answer.set_result(result)
@@ -194,7 +201,12 @@ class Activation:
             event = Event(self, EventKind.CONSTRUCTOR, "__init__", current_event.get())
             context = copy_context()
             context.run(current_event.set, event)
-            self.instance = context.run(self._factory, self)
+            try:
+                self.instance = context.run(self._factory, self)
+            except ORDINARY:
+                raise
+            except BaseException as error:
+                raise contained(error, f"the constructor of {self.subject.label}") from error
         return self.instance
 
     def _spawn(
@@ -271,16 +283,17 @@ class Activation:
             block.end()
             if late is not None:
                 raise late from None
-            cancelled = isinstance(error, asyncio.CancelledError)
             if generation != self.generation or not self.alive:
-                if cancelled:
-                    raise  # by the reset or the shutdown
-                raise
+                if isinstance(error, ORDINARY):
+                    raise
+                raise contained(error, f"block_concurrency_while of {self.subject.label}") from error
             reset = _reset_because(self.subject, error)
             self.reset(reset, spare=event)
-            if cancelled:
+            if isinstance(error, asyncio.CancelledError):
                 raise reset from error  # the handler itself was not cancelled
-            raise
+            if isinstance(error, ORDINARY):
+                raise
+            raise contained(error, f"block_concurrency_while of {self.subject.label}") from error
         if late is not None:
             raise late
         self.gate.open(block)
@@ -298,8 +311,10 @@ class Activation:
                     await gated(self.gate, event, awaitable)
                 else:
                     await awaitable
-            except Exception as error:  # noqa: BLE001  # nobody else is left to receive it
-                self.report("wait_until", error)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # nobody else is left to receive it
+                self.report("wait_until", contained(error, f"wait_until of {self.subject.label}"))
 
         self._spawn(event, background(), None)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from moorings.errors import WorkerError
 from moorings.http import Request, Response
+from moorings.objects.escapes import ORDINARY, contained
 from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Observer
 from moorings.worker.cron import ScheduledController
@@ -28,9 +29,14 @@ class WorkerHost:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Raises whatever the user's code raises, and WorkerError where it returns no Response."""
-        answer: Any = self.worker(self._ctx, self.env).fetch(request)
-        if type(answer) is CoroutineType or asyncio.iscoroutine(answer):
-            answer = await answer
+        try:
+            answer: Any = self.worker(self._ctx, self.env).fetch(request)
+            if type(answer) is CoroutineType or asyncio.iscoroutine(answer):
+                answer = await answer
+        except ORDINARY:
+            raise
+        except BaseException as error:
+            raise contained(error, f"{self.worker.__name__}.fetch") from error
         if not isinstance(answer, Response):
             raise WorkerError(
                 f"{self.worker.__name__}.fetch returned {type(answer).__name__}; it must return a Response"
@@ -40,13 +46,23 @@ class WorkerHost:
 
     async def scheduled(self, controller: ScheduledController) -> None:
         """Do the work of a cron. Raises whatever the user's code raises."""
-        answer: Any = self.worker(self._ctx, self.env).scheduled(controller)
-        if asyncio.iscoroutine(answer):
-            await answer
+        try:
+            answer: Any = self.worker(self._ctx, self.env).scheduled(controller)
+            if asyncio.iscoroutine(answer):
+                await answer
+        except ORDINARY:
+            raise
+        except BaseException as error:
+            raise contained(error, f"{self.worker.__name__}.scheduled") from error
 
     def _background(self, awaitable: Awaitable[Any]) -> None:
         async def wait() -> None:
-            await awaitable
+            try:
+                await awaitable
+            except ORDINARY:
+                raise
+            except BaseException as error:
+                raise contained(error, f"wait_until of {self.worker.__name__}") from error
 
         self._tasks.spawn("wait_until", wait())
 

@@ -189,3 +189,66 @@ async def test_code_in_a_handler_knows_its_task() -> None:
             return "in time"
 
     assert await namespace(Timed).get_by_name("a").work() == "in time"
+
+
+class Unruly(DurableObject):
+    def raise_now(self, error: type[BaseException]) -> None:
+        raise error
+
+    async def raise_later(self, error: type[BaseException]) -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    async def raise_in_block(self, error: type[BaseException]) -> None:
+        async def closure() -> None:
+            raise error
+
+        await self.ctx.block_concurrency_while(closure)
+
+    async def raise_in_background(self, error: type[BaseException]) -> None:
+        self.ctx.wait_until(self.raise_later(error))
+
+    def work(self) -> str:
+        return "works"
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+@pytest.mark.parametrize("method", ["raise_now", "raise_later", "raise_in_block"])
+async def test_what_is_no_error_fails_the_call_and_nothing_else(method: str, error: type[BaseException]) -> None:
+    activation = namespace(Unruly).activate(namespace(Unruly).id_from_name("a"))
+    call = asyncio.ensure_future(activation.deliver(method, lambda instance: getattr(instance, method)(error)))
+    await ManualClock.settle()
+    with pytest.raises((WorkerError, RuntimeError), match=r"sys\.exit|raised StopIteration|raised [KG]"):
+        call.result()
+    assert await activation.deliver("work", lambda instance: instance.work()) == "works"
+
+
+async def test_sys_exit_in_the_background_is_reported_as_an_error() -> None:
+    recorder = Recorder()
+    unruly = namespace(Unruly, observer=recorder)
+    activation = unruly.activate(unruly.id_from_name("a"))
+    await activation.deliver("background", lambda instance: instance.raise_in_background(SystemExit))
+    await ManualClock.settle()
+    [reported] = [event.error for event in recorder.events if isinstance(event, ErrorReported)]
+    assert isinstance(reported, WorkerError)
+    assert "called sys.exit()" in str(reported)
+
+
+async def test_sys_exit_in_a_hook_reaches_whoever_awaits_the_hook() -> None:
+    unruly = namespace(Unruly)
+    activation = unruly.activate(unruly.id_from_name("a"))
+    hook = activation.run_hook("on_start", lambda instance: instance.raise_now(SystemExit))
+    with pytest.raises(WorkerError, match=r"on_start of .* called sys\.exit\(\)"):
+        await hook
+
+
+async def test_sys_exit_in_a_constructor_fails_the_call() -> None:
+    class Leaving(DurableObject):
+        def __init__(self, ctx: Any, env: Any) -> None:
+            raise SystemExit(3)
+
+        def work(self) -> None:
+            """Never runs."""
+
+    with pytest.raises(WorkerError, match=r"constructor of .* called sys\.exit\(3\)"):
+        await namespace(Leaving).get_by_name("a").work()

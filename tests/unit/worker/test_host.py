@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from moorings import Request, Response, WorkerEntrypoint
 from moorings.clock import ManualClock
 from moorings.errors import WorkerError
 from moorings.observer import ErrorReported, Recorder
+from moorings.worker.cron import ScheduledController
 from moorings.worker.env import Env
 from moorings.worker.host import WorkerHost
 
@@ -76,3 +78,30 @@ async def test_a_worker_that_returns_no_response_is_told_so() -> None:
     worker = WorkerHost(Forgetful, Env({}), Recorder())
     with pytest.raises(WorkerError, match="is a return missing"):
         await worker.handle(Request("http://container/"))
+
+
+class Leaving(WorkerEntrypoint):
+    async def fetch(self, request: Request) -> Response:
+        raise SystemExit("bye")
+
+    async def scheduled(self, controller: ScheduledController) -> None:
+        raise KeyboardInterrupt
+
+
+async def test_a_worker_that_calls_sys_exit_fails_its_request_and_nothing_else() -> None:
+    worker = WorkerHost(Leaving, Env({}), Recorder())
+    with pytest.raises(WorkerError, match=r"Leaving\.fetch called sys\.exit\('bye'\)"):
+        await worker.handle(Request("http://container/"))
+    with pytest.raises(WorkerError, match=r"Leaving\.scheduled raised KeyboardInterrupt"):
+        await worker.scheduled(ScheduledController("* * * * *", datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+async def test_sys_exit_in_background_work_is_reported() -> None:
+    async def background(path: str) -> None:
+        raise SystemExit
+
+    recorder = Recorder()
+    await host(background, recorder).handle(Request("http://container/a"))
+    await ManualClock.settle()
+    [reported] = [event.error for event in recorder.events if isinstance(event, ErrorReported)]
+    assert isinstance(reported, WorkerError)
