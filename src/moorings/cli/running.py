@@ -23,10 +23,11 @@ import uvloop
 from moorings.cli.reporting.reporter import Census, Reporter
 from moorings.cli.reporting.writer import Writer
 from moorings.clock import SystemClock
-from moorings.errors import ConfigError, MooringsError
+from moorings.errors import MooringsError
 from moorings.observer import Notice, Observers
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.platform import Platform
+from moorings.worker.loader import NotLoaded
 
 if TYPE_CHECKING:
     from moorings.cli.reloading import Reloader
@@ -178,7 +179,7 @@ def _end_blocked() -> None:
 
 def sentence(error: MooringsError | OSError, options: PlatformOptions) -> str:
     """What went wrong, with the next step."""
-    if isinstance(error, ConfigError) and error.__cause__ is not None:
+    if isinstance(error, NotLoaded) and error.__cause__ is not None:
         from moorings.cli.reporting.tracebacks import users_traceback
 
         return f"{options.file} could not be loaded:\n{users_traceback(error.__cause__)}"

@@ -90,7 +90,7 @@ class Platform:
 
         Raises ConfigError, RuntimeUnavailable, and OSError where the port is taken.
         """
-        app = self.app = load_application(self.options.file, self.options.config)
+        app = self.app = load_application(self.options.file, self.options.config, data=self.options.data)
         variables = self._variables(app)
         self._warn(app.warnings)
         try:
@@ -177,7 +177,7 @@ class Platform:
         """
         assert self._objects is not None
         assert self._worker is not None
-        app = load_application(self.options.file, self.options.config)
+        app = load_application(self.options.file, self.options.config, data=self.options.data)
         known = () if self.app is None else self.app.warnings
         outdated = self._objects.reload(app, self._variables(app))
         self.app = app

@@ -1,17 +1,20 @@
 """Loading the user's file: which classes it has, and whether they and the configuration file fit.
 
-The module is loaded anew under a name of its own each time, together with the modules that lie beside it, so a
-reload sees every change and an error in the new version leaves the old one as it was.
+The module is loaded anew under a name of its own each time, together with the modules that lie in its folder and below,
+so a reload sees every change and an error in the new version leaves the old one as it was. What is installed is kept.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import inspect
 import itertools
 import sys
+import sysconfig
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +28,13 @@ from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.settings import Settings, mismatches, read_settings
 
 _versions = itertools.count(1)
+
+_INSTALLED = tuple({Path(path).resolve() for name, path in sysconfig.get_paths().items() if name.endswith("lib")})
+"""Folders of the standard library and of installed packages."""
+
+
+class NotLoaded(ConfigError):
+    """The worker's file raised while it was loaded; the cause is what it raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,10 @@ class Application:
         return (*self.settings.warnings, *(w for o in self.settings.overrides.values() for w in o.warnings))
 
 
-def load_application(file: Path, config: Path | None = None) -> Application:
+def load_application(file: Path, config: Path | None = None, *, data: Path | None = None) -> Application:
     """Load a worker file, with the configuration file ``config``, or the one in that folder: beside it unless given.
+
+    Modules in ``data``, the data folder, are none of the worker's.
 
     Raises ConfigError: no such file, an error in it, classes or settings that don't fit (all at once, by file).
     """
@@ -65,7 +77,7 @@ def load_application(file: Path, config: Path | None = None) -> Application:
     found = find_config(place) if place.is_dir() else read_config(place)
     settings, config_mistakes = (Settings(), []) if found is None else read_settings(found, file.parent)
     try:
-        module = _import(file)
+        module = _import(file, data)
     except ConfigError as error:
         if config_mistakes:
             raise ConfigError(f"{_told(settings.file, config_mistakes)}\n{error}") from None
@@ -87,6 +99,7 @@ def load_application(file: Path, config: Path | None = None) -> Application:
             options[name] = read_options(cls, file.parent, settings.overrides.get(name))
         except ConfigError as error:
             mistakes.append(str(error))
+    mistakes += _collisions(objects, settings)
     worker = _worker(file, [cls for cls in classes if issubclass(cls, WorkerEntrypoint)], mistakes)
     config_mistakes += mismatches(settings, worker_file=file, worker=worker, objects=objects, containers=containers)
     if mistakes or config_mistakes or worker is None:
@@ -96,6 +109,19 @@ def load_application(file: Path, config: Path | None = None) -> Application:
 
 def _told(file: Path | None, mistakes: list[str]) -> str:
     return "\n".join([f"{file}:", *mistakes]) if mistakes else ""
+
+
+def _collisions(objects: Mapping[str, type[DurableObject]], settings: Settings) -> list[str]:
+    """Classes that would have the same name in ``env``."""
+    owners: dict[str, list[str]] = {}
+    for class_name in objects:
+        for name in settings.names(class_name):
+            owners.setdefault(name, []).append(class_name)
+    return [
+        f"classes {' and '.join(names)} would both be {name} in env: rename one of them"
+        for name, names in owners.items()
+        if len(names) > 1 and not all(each in settings.bindings for each in names)
+    ]
 
 
 def _worker(file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list[str]) -> type[WorkerEntrypoint] | None:
@@ -128,13 +154,45 @@ def _handler_mistakes(worker: type[WorkerEntrypoint]) -> list[str]:
     return []
 
 
-def _import(file: Path) -> ModuleType:
+def _is_workers(path: Path, folder: Path, data: Path | None) -> bool:
+    """Whether a module that lies at ``path`` is the worker's own: in its folder, and neither installed nor data."""
+    if not path.is_relative_to(folder) or (data is not None and path.is_relative_to(data)):
+        return False
+    inner = path.relative_to(folder).parts[:-1]
+    if any(part.startswith(".") or part in ("site-packages", "dist-packages", "node_modules") for part in inner):
+        return False
+    if any((folder.joinpath(*inner[:depth]) / "pyvenv.cfg").exists() for depth in range(1, len(inner) + 1)):
+        return False
+    return path.parent == folder or not any(path.is_relative_to(place) for place in _INSTALLED)
+
+
+def _places(module: ModuleType) -> Iterator[Path]:
+    """Where a module lies: its file, or for a package without one (a namespace package) its folders."""
+    origin = getattr(module, "__file__", None)
+    if isinstance(origin, str):
+        yield Path(origin)
+    elif isinstance(module, ModuleType):
+        with contextlib.suppress(KeyError):  # the parent of a namespace package was taken out of sys.modules
+            yield from [Path(folder) / "__init__.py" for folder in getattr(module, "__path__", ())]
+
+
+def _forget(folder: Path, data: Path | None) -> None:
+    """Let the modules of the worker's folder be imported anew."""
+    kept = ("__main__", "moorings", *sys.builtin_module_names)
+    stale = [
+        name
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] not in kept and any(_is_workers(path, folder, data) for path in _places(module))
+    ]
+    for name in stale:  # only now: a namespace package asks its parent where it lies
+        del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def _import(file: Path, data: Path | None) -> ModuleType:
     name = f"moorings_app_{next(_versions)}"
     folder = str(file.parent)
-    for known, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
-        if origin is not None and Path(origin).parent == file.parent and not known.startswith("moorings."):
-            del sys.modules[known]
+    _forget(file.parent, data)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(name, file)
@@ -150,5 +208,5 @@ def _import(file: Path) -> ModuleType:
         if isinstance(error, KeyboardInterrupt):
             raise
         lines = traceback.format_exception(error)
-        raise ConfigError(f"{file} could not be loaded:\n{''.join(lines).rstrip()}") from error
+        raise NotLoaded(f"{file} could not be loaded:\n{''.join(lines).rstrip()}") from error
     return module

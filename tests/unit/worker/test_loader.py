@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,54 @@ def test_a_reload_sees_changes_in_the_file_and_beside_it(tmp_path: Path) -> None
     assert load_application(file).options["SessionBackend"].default_port == 1111
     (tmp_path / "loader_constants.py").write_text("PORT = 22222\n")
     assert load_application(file).options["SessionBackend"].default_port == 22222
+
+
+@pytest.mark.parametrize("name", ["loader_pack/__init__.py", "loader_deep/inner/part.py", "loader_space/part.py"])
+def test_a_reload_sees_changes_in_packages_below_the_folder(tmp_path: Path, name: str) -> None:
+    part = tmp_path / name
+    part.parent.mkdir(parents=True)
+    part.write_text("PORT = 1111\n")
+    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    file = write(tmp_path, f"from {module} import PORT\n" + WORKER.replace("3000", "PORT"))
+    assert load_application(file).options["SessionBackend"].default_port == 1111
+    part.write_text("PORT = 22222\n")
+    assert load_application(file).options["SessionBackend"].default_port == 22222
+
+
+def test_a_namespace_package_of_the_folder_takes_in_a_part_that_moved(tmp_path: Path) -> None:
+    (tmp_path / "loader_moved").mkdir()
+    (tmp_path / "loader_moved" / "part.py").write_text("PORT = 1111\n")
+    file = write(tmp_path, "from loader_moved.part import PORT\n" + WORKER.replace("3000", "PORT"))
+    assert load_application(file).options["SessionBackend"].default_port == 1111
+    namespace = sys.modules["loader_moved"]
+    load_application(file)
+    assert sys.modules["loader_moved"] is not namespace
+
+
+@pytest.mark.parametrize(
+    "folder", ["lib/site-packages", ".venv/lib", "env/lib", "data/sql"], ids=["installed", "hidden", "venv", "data"]
+)
+def test_a_reload_keeps_what_is_installed_below_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    if folder.startswith("env"):
+        (tmp_path / "env" / "pyvenv.cfg").touch()
+    name = f"loader_kept_{folder[-3:]}_{len(folder)}"
+    (place / f"{name}.py").write_text("class Kept: pass\n")
+    monkeypatch.syspath_prepend(place)
+    file = write(tmp_path, f"import {name}\n{WORKER}")
+    load_application(file, data=tmp_path / "data")
+    module = sys.modules[name]
+    load_application(file, data=tmp_path / "data")
+    assert sys.modules[name] is module
+
+
+def test_classes_that_would_share_a_name_in_env_are_named(tmp_path: Path) -> None:
+    file = write(tmp_path, WORKER + "class uni(DurableObject): pass\nclass Uni(DurableObject): pass\n")
+    with pytest.raises(ConfigError, match="classes uni and Uni would both be UNI in env"):
+        load_application(file)
 
 
 @pytest.mark.parametrize(

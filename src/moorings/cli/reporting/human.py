@@ -9,9 +9,9 @@ from moorings.cli.reporting.screen import Screen, colour, shown
 from moorings.cli.reporting.tracebacks import has_users_frames, users_traceback
 from moorings.cli.reporting.writer import Writer
 from moorings.containers.options import ContainerOptions
-from moorings.errors import ConfigError, ContainerFailedToStart, MooringsError
+from moorings.errors import ContainerFailedToStart, MooringsError
 from moorings.observer import ErrorReported, Event, Notice, OutputLine, StateChanged
-from moorings.worker.loader import Application
+from moorings.worker.loader import Application, NotLoaded
 
 _STATE_STYLES = {"healthy": "green", "stopped": "dim", "stopped_with_code": "red", "stopping": "yellow"}
 _NOTICE_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
@@ -58,7 +58,7 @@ class HumanReporter:
         self._screen.line((f"{label} ", colour(label)), (text, _STATE_STYLES.get(event.new, "")))
 
     def _error(self, headline: str, error: BaseException) -> None:
-        cause = error.__cause__ if isinstance(error, ConfigError) and error.__cause__ is not None else error
+        cause = error.__cause__ if isinstance(error, NotLoaded) and error.__cause__ is not None else error
         if isinstance(cause, MooringsError) and not has_users_frames(cause):
             self._screen.line((headline, "bold red"), (str(cause) or type(cause).__name__, ""))
         else:
