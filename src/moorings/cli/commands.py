@@ -69,13 +69,25 @@ class Duration(click.ParamType[float]):
         from moorings.config.durations import seconds
 
         try:
-            return float(value)
+            number: float | None = float(value)
         except ValueError:
-            pass
+            number = None
         try:
-            return seconds(value)
+            return seconds(value if number is None else number)
         except ValueError:
             self.fail(f"{value!r} is no duration; write 30, '30s' or '5m'.", param, ctx)
+
+
+class Host(click.ParamType[str]):
+    """An address to listen on. An empty one would mean all of them, which is too much to mean by accident."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address. Fails as a usage error."""
+        if not str(value).strip():
+            self.fail("it is empty; write an address, such as 127.0.0.1, or 0.0.0.0 for all of them.", param, ctx)
+        return str(value)
 
 
 class Size(click.ParamType[int]):
@@ -103,7 +115,7 @@ def _common(command: Command) -> Command:
             type=click.Path(dir_okay=False, path_type=Path),
             help="The configuration file.  [default: moorings.toml or wrangler's, beside FILE]",
         ),
-        click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+        click.option("--host", default="127.0.0.1", type=Host(), show_default=True, help="The address to listen on."),
         click.option(
             "--port",
             default=8787,
@@ -201,10 +213,14 @@ def serve(file: Path | None, config: Path | None, **options: Any) -> None:
       moorings serve worker.py --host 0.0.0.0 --port 80 --data-dir /var/lib/moorings
     """
     from moorings.cli.locating import serve_options
+    from moorings.errors import ConfigError
     from moorings.server.options import Mode, PlatformOptions
 
     located = _located(file, config, "serve")
-    options |= serve_options(located.found, _said())
+    try:
+        options |= serve_options(located.found, _said())
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
     _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.SERVE, **options))
 
 

@@ -64,6 +64,10 @@ def test_help_imports_nothing_that_it_does_not_need() -> None:
         ["dev", "--runtime", "nonsense"],
         ["serve", "--trusted-proxy", "nonsense"],
         ["serve", "--drain-timeout", "soon"],
+        ["serve", "--drain-timeout", "-5"],
+        ["serve", "--drain-timeout", "nan"],
+        ["dev", "--host", ""],
+        ["serve", "--host", " "],
         ["dev", "--max-body", "big"],
         ["dev", "--stop-containers"],
     ],
@@ -117,6 +121,14 @@ def test_an_env_file_that_cannot_be_read_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "secrets.env").write_text("FINE=1\nnot a variable\n")
     assert "secrets.env, line 2" in mistake("serve", "--env-file", "secrets.env", folder=tmp_path)
+
+
+def test_an_env_file_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    said = mistake("serve", "--env-file", "nowhere.env", folder=tmp_path)
+    assert "nowhere.env: can't be read" in said
+    assert "Traceback" not in said
+    assert "could not be loaded" not in said
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
