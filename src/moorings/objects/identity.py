@@ -68,9 +68,15 @@ def id_from_string(class_name: str, text: str) -> ObjectId:
     if len(text) != 64 or not all(digit in "0123456789abcdefABCDEF" for digit in text):
         raise ValueError(f"an id has 64 hex digits, not {text[:80]!r}")
     raw = bytes.fromhex(text)
-    if raw != _marked(class_name, raw):
-        raise ValueError(f"{text} is no id of a {class_name}: each class has ids of its own")
-    return ObjectId(raw)
+    object_id = ObjectId(raw)
+    check_class(class_name, object_id)
+    return object_id
+
+
+def check_class(class_name: str, object_id: ObjectId) -> None:
+    """Raises ValueError where the id's mark is that of another class."""
+    if object_id.raw != _marked(class_name, object_id.raw):
+        raise ValueError(f"{object_id} is no id of a {class_name}: each class has ids of its own")
 
 
 def new_unique_id(class_name: str) -> ObjectId:

@@ -81,16 +81,20 @@ class Namespace:
         return identity.new_unique_id(self.class_name)
 
     def get(self, object_id: ObjectId) -> Any:
-        """The stub of the object with that id. Raises TypeError for anything that is not an id."""
+        """The stub of the object with that id.
+
+        Raises TypeError for anything that is not an id, and ValueError for an id of another class.
+        """
         if not isinstance(object_id, ObjectId):
             raise TypeError(f"get() takes an id (id_from_name, id_from_string, new_unique_id), not {object_id!r:.80}")
+        identity.check_class(self.class_name, object_id)
         return self._stub(self, object_id.name, object_id, self._live.get(object_id.raw))
 
     def get_random(self, instances: int = 3) -> Any:
         """The stub of one of ``instances`` named objects: the one with fewer requests in flight of two drawn at
-        random.
+        random. Raises TypeError, and ValueError outside of 1 to 1,000,000.
         """
-        return self.get_by_name(balancing.choose(balancing.instance_names(instances), self._load, self._rng))
+        return self.get_by_name(balancing.choose(instances, self._load, self._rng))
 
     def __repr__(self) -> str:
         return f"<namespace of {self.class_name}>"

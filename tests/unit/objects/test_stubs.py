@@ -10,7 +10,7 @@ import pytest
 
 from moorings.errors import NotCallable
 from moorings.http import Request, Response
-from moorings.objects.balancing import choose, instance_names
+from moorings.objects.balancing import choose, instance_name
 from moorings.objects.durable_object import DurableObject
 from tests.unit.objects.support import namespace
 
@@ -121,6 +121,35 @@ def test_get_random_needs_at_least_one(instances: int) -> None:
         namespace(Service).get_random(instances)
 
 
+def test_get_random_makes_no_names_but_the_two_it_draws() -> None:
+    asked: list[str] = []
+
+    def load(name: str) -> int:
+        asked.append(name)
+        return 0
+
+    class Rng(random.Random):
+        def sample(self, population: Any, k: int, **options: Any) -> list[Any]:
+            assert population == range(1_000_000)
+            return super().sample(population, k, **options)
+
+    assert choose(1_000_000, load, Rng(7)) in asked
+    assert len(asked) == 2
+
+
+def test_get_random_has_a_bound() -> None:
+    with pytest.raises(ValueError, match="at most 1,000,000"):
+        namespace(Service).get_random(1_000_001)
+
+
+def test_an_id_of_another_class_is_refused() -> None:
+    class Other(DurableObject):
+        pass
+
+    with pytest.raises(ValueError, match="is no id of a Service"):
+        namespace(Service).get(namespace(Other).id_from_name("q"))
+
+
 @pytest.mark.parametrize("instances", [True, 2.0, "3"])
 def test_get_random_takes_an_int(instances: Any) -> None:
     with pytest.raises(TypeError, match="int"):
@@ -130,15 +159,14 @@ def test_get_random_takes_an_int(instances: Any) -> None:
 def test_of_two_drawn_the_less_loaded_is_taken() -> None:
     load = {"instance-0": 5, "instance-1": 1}
     rng = random.Random(7)
-    assert {choose(instance_names(2), load.__getitem__, rng) for _ in range(50)} == {"instance-1"}
+    assert {choose(2, load.__getitem__, rng) for _ in range(50)} == {"instance-1"}
 
 
 def test_two_choices_keep_the_longest_queue_short() -> None:
     rng = random.Random(7)
-    names = instance_names(100)
-    load = dict.fromkeys(names, 0)
+    load = dict.fromkeys(map(instance_name, range(100)), 0)
     for _ in range(10_000):
-        load[choose(names, load.__getitem__, rng)] += 1
+        load[choose(100, load.__getitem__, rng)] += 1
     assert max(load.values()) <= 103
 
 
