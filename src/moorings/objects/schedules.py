@@ -38,7 +38,7 @@ register_record(Schedule)
 def due_time(when: object, clock: Clock) -> float:
     """When a schedule is due, in Unix seconds. Raises TypeError and ValueError."""
     if isinstance(when, datetime):
-        return when.timestamp()
+        return timers.checked(timers.seconds(when), when)
     if isinstance(when, timedelta):
         delay = when.total_seconds()
     elif isinstance(when, int | float) and not isinstance(when, bool):

@@ -47,7 +47,6 @@ _DELETE: Final = "DELETE FROM objects_keys WHERE object = ? AND key = ?"
 _DELETE_ALL: Final = "DELETE FROM objects_keys WHERE object = ?"
 _GET: Final = "SELECT value FROM objects_keys WHERE object = ? AND key = ?"
 _KEYS_A_QUERY: Final = 500
-_LAST_SECOND: Final = 253_402_300_800.0  # the end of the year 9999
 
 
 class Alarms(Protocol):
@@ -397,11 +396,11 @@ class Storage:
 def _due(when: object, clock: Clock) -> float:
     """Unix seconds. Raises TypeError and ValueError."""
     if isinstance(when, datetime):
-        return when.timestamp()
+        return timers.checked(timers.seconds(when), when)
     if isinstance(when, timedelta):
-        return clock.time() + when.total_seconds()
+        return timers.checked(clock.time() + when.total_seconds(), when)
     if isinstance(when, bool) or not isinstance(when, int | float):
         raise TypeError(f"an alarm is set for Unix seconds, a datetime or a timedelta, not {type(when).__name__}")
-    if not 0 <= when < _LAST_SECOND:
+    if not 0 <= when < timers.LAST_SECOND:
         raise ValueError(f"{when!r} is not a time in Unix seconds; was it meant in milliseconds?")
     return float(when)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -53,6 +54,9 @@ RETRIES: Final = 6
 
 BATCH: Final = 100
 """How many timers are under way at once; the rest wait as rows."""
+
+LAST_SECOND: Final = 253_402_300_800.0
+"""The end of the year 9999, in Unix seconds."""
 
 _LONGEST_WAIT: Final = 86_400.0  # a timer of the loop is never armed for longer; it looks again then
 _CROWDED_WAIT: Final = 0.05  # until free places are filled, where most of a batch is still under way
@@ -120,6 +124,21 @@ _NEXT = "SELECT min(due) FROM objects_timers"
 _NEXT_AFTER = "SELECT min(due) FROM objects_timers WHERE due > ?"
 
 Statement = tuple[str, Args]
+
+
+def seconds(when: datetime) -> float:
+    """A datetime in Unix seconds; a naive one is local time. Raises ValueError."""
+    try:
+        return when.timestamp()
+    except (OverflowError, OSError, ValueError):  # local time at the very ends of what a datetime holds
+        raise ValueError(f"{when!r} is out of range: a time lies in the years 1970 to 9999") from None
+
+
+def checked(due: float, when: object) -> float:
+    """``due`` (Unix seconds), which ``when`` stands for. Raises ValueError outside of the years 1970 to 9999."""
+    if not 0 <= due < LAST_SECOND:
+        raise ValueError(f"{when!r} is out of range: a time lies in the years 1970 to 9999")
+    return due
 
 
 def _version() -> str:

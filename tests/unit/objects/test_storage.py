@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from moorings.errors import StoreError
+from moorings.objects.schedules import due_time
 from moorings.objects.storage import Storage
 from moorings.objects.transaction import Transaction
 from tests.unit.objects.storing import Place, place
@@ -489,3 +490,18 @@ async def test_whoever_wakes_the_object_is_told_of_the_last_alarm_once_it_is_dur
     await storage.sync()
     assert here.wakes.changes == [2.0, None]
     assert await here.storage().get_alarm() is None
+
+
+@pytest.mark.parametrize(
+    "when",
+    [timedelta.max, timedelta.min, datetime.min, datetime.min.replace(tzinfo=UTC), datetime(1969, 1, 1, tzinfo=UTC)],
+)
+async def test_an_alarm_beyond_the_calendar_is_refused_in_every_form(tmp_path: Path, when: Any) -> None:
+    async with place(tmp_path) as here:
+        storage = here.storage()
+        with pytest.raises(ValueError, match="out of range"):
+            storage.set_alarm(when)
+        assert await storage.get_alarm() is None
+        if isinstance(when, datetime):
+            with pytest.raises(ValueError, match="out of range"):
+                due_time(when, here.clock)
