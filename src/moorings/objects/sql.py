@@ -16,7 +16,6 @@ from moorings.errors import SqlError, StoreError
 from moorings.objects.sql_file import SqlFile
 from moorings.objects.sql_files import SqlFiles
 from moorings.objects.sql_guard import (
-    MOST_STEPS,
     Parameter,
     check_parameters,
     check_statement,
@@ -54,8 +53,8 @@ class Sql:
     def exec(self, query: str, *args: Parameter) -> Cursor:
         """Run one or more statements; ``args`` are for the ``?`` of the last one, whose rows the cursor gives.
 
-        Raises SqlError for SQL that is wrong, refused, or takes over 200 million steps; TypeError and ValueError for
-        parameters; StoreError where the file cannot be read or written.
+        Raises SqlError for SQL that is wrong, refused, or takes over a second or 200 million steps; TypeError
+        and ValueError for parameters; StoreError where the file cannot be read or written.
         """
         check_parameters(args)
         parts = statements(query)
@@ -64,6 +63,7 @@ class Sql:
         for part in parts:
             check_statement(part)
         file = self._opened()
+        file.guard.start()
         for part in parts[:-1]:
             self._run(file, part, ())
         return self._run(file, parts[-1], args)
@@ -85,7 +85,6 @@ class Sql:
         if not query:
             self._on_write()
             self._last = file.begin()
-        file.guard.start()
         before = file.connection.total_changes
         try:
             cursor = Cursor(self, file.connection.execute(statement, args), complete=not query)
@@ -227,5 +226,5 @@ def _explained(file: SqlFile, error: BaseException) -> SqlError | StoreError:
     if file.guard.refusal is not None:
         return SqlError(f"refused: {file.guard.refusal}")
     if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-        return SqlError(f"stopped: the statement took over {MOST_STEPS:,} steps; is an index missing?")
+        return SqlError(f"stopped: the statement took over {file.guard.exceeded}; is an index missing?")
     return SqlError(str(error))

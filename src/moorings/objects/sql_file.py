@@ -44,7 +44,7 @@ class SqlFile:
         self.failed: StoreError | None = None
         """Why a turn was not stored; the file takes no more writes then."""
         self.on_failure: Callable[[StoreError], None] | None = None
-        self.guard = Guard()
+        self.guard = Guard(files.monotonic)
         self.connection = _connect(path, files.synchronous)
         self.guard.watch(self.connection)
         self._files = files

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,16 @@ Done: TypeAlias = Callable[[JobError | None], None]
 class SqlFiles:
     """``FOLDER/<first byte of the id in hex>/<id>.sqlite``. Made on the running loop; the folder need not exist."""
 
-    def __init__(self, folder: Path, *, synchronous: Synchronous = Synchronous.FULL, threads: int = 4) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        synchronous: Synchronous = Synchronous.FULL,
+        threads: int = 4,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``monotonic`` gives seconds that really pass: it limits how long a statement holds up the loop."""
+        self.monotonic = monotonic
         self.folder = folder
         self.synchronous = synchronous
         self._loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from moorings.errors import SqlError
@@ -58,23 +58,65 @@ _RESERVED: Final = "_moorings"
 
 MOST_STEPS: Final = 200_000_000
 """How many steps of SQLite's machine one statement may take: seconds, in which the loop does nothing else."""
-_STEPS_A_CALL: Final = 1_000_000
+MOST_SECONDS: Final = 1.0
+"""How long the statements of one call may run, by the clock."""
+LONGEST_QUERY: Final = 2**20
+"""Characters of the SQL of one call."""
+_STEPS_A_CALL: Final = 10_000
+
+_TOKEN: Final = re.compile(
+    r"""(?P<semi>;(?:[\s;]*;)?)
+    | (?P<blank>\s+ | --[^\n]* | /\*.*?(?:\*/|\Z))
+    | (?P<word>[\w$]+)
+    | \[[^]]*+]? | "[^"]*+"? | '[^']*+'? | `[^`]*+`? | [^\s\w;$/\-["'`]+ | .""",
+    re.DOTALL | re.VERBOSE,
+)
+_SEMI, _OTHER, _EXPLAIN, _CREATE, _TEMP, _TRIGGER, _END = range(7)
+_KEYWORDS: Final = {
+    "EXPLAIN": _EXPLAIN,
+    "CREATE": _CREATE,
+    "TEMP": _TEMP,
+    "TEMPORARY": _TEMP,
+    "TRIGGER": _TRIGGER,
+    "END": _END,
+}
+# The states of sqlite3_complete (sqlite.org, src/complete.c): a trigger ends at a semicolon behind "; END".
+_NEXT: Final = (
+    # SEMI OTHER EXPLAIN CREATE TEMP TRIGGER END
+    (0, 1, 2, 3, 1, 1, 1),  # 0 start
+    (0, 1, 1, 1, 1, 1, 1),  # 1 normal
+    (0, 2, 1, 3, 1, 1, 1),  # 2 behind EXPLAIN
+    (0, 1, 1, 1, 3, 4, 1),  # 3 behind CREATE
+    (5, 4, 4, 4, 4, 4, 4),  # 4 in a trigger
+    (5, 4, 4, 4, 4, 4, 6),  # 5 behind a semicolon in a trigger
+    (0, 4, 4, 4, 4, 4, 4),  # 6 behind its END
+)
 
 Parameter = None | int | float | str | bytes
 _PARAMETER_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def statements(query: str) -> list[str]:
-    """The statements in ``query``, without empty ones. Raises TypeError."""
+    """The statements in ``query``, without empty ones, in linear time. Raises TypeError, and SqlError over 1 MiB."""
     if not isinstance(query, str):
         raise TypeError(f"sql.exec takes SQL as a str, not {type(query).__name__}")
+    if len(query) > LONGEST_QUERY:
+        raise SqlError(f"sql.exec takes up to {LONGEST_QUERY:,} characters of SQL at once, not {len(query):,}")
     parts = []
-    start = end = 0
-    while (end := query.find(";", end)) >= 0:
-        end += 1
-        if sqlite3.complete_statement(query[start:end]):
-            parts.append(query[start:end])
-            start = end
+    start = state = 0
+    for token in _TOKEN.finditer(query):
+        match token.lastgroup:
+            case "blank":
+                continue
+            case "semi":
+                state = _NEXT[state][_SEMI]
+                if state == 0:
+                    parts.append(query[start : token.start() + 1])
+                    start = token.end()
+            case "word":
+                state = _NEXT[state][_KEYWORDS.get(token[0].upper(), _OTHER)]
+            case _:
+                state = _NEXT[state][_OTHER]
     parts.append(query[start:])
     return [part for part in parts if _NOTHING.fullmatch(part) is None]
 
@@ -128,10 +170,14 @@ class Guard:
     ``off`` lets the platform's own statements through; ``refusal`` says what was denied last.
     """
 
-    __slots__ = ("_calls", "off", "refusal")
+    __slots__ = ("_calls", "_monotonic", "_until", "exceeded", "off", "refusal")
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self.off = False
+        self.exceeded = ""
+        """Which limit the statement that was interrupted last has gone over."""
+        self._monotonic = monotonic
+        self._until = 0.0
         self.refusal: str | None = None
         self._calls = 0
 
@@ -141,8 +187,9 @@ class Guard:
         connection.set_progress_handler(self.progress, _STEPS_A_CALL)
 
     def start(self) -> None:
-        """A statement starts, or goes on with its next rows."""
+        """A call starts: its statements, or its next rows."""
         self._calls = 0
+        self._until = self._monotonic() + MOST_SECONDS
         self.refusal = None
 
     def authorize(self, action: int, first: Any, second: Any, database: Any, trigger: Any) -> int:
@@ -155,8 +202,16 @@ class Guard:
 
     def progress(self) -> bool:
         """Whether to interrupt the statement."""
+        if self.off:
+            return False
         self._calls += 1
-        return self._calls > MOST_STEPS // _STEPS_A_CALL and not self.off
+        if self._calls > MOST_STEPS // _STEPS_A_CALL:
+            self.exceeded = f"{MOST_STEPS:,} steps"
+        elif self._monotonic() > self._until:
+            self.exceeded = f"{MOST_SECONDS:g} second, in which nothing else could run"
+        else:
+            return False
+        return True
 
 
 def _refusal(action: int, first: str | None, second: str | None) -> str | None:

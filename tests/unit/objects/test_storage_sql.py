@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from moorings.errors import SqlError, StoreError
-from moorings.objects.sql_guard import statements
+from moorings.objects.sql_guard import first_word, statements
 from moorings.store import Commit, Synchronous
 from tests.unit.objects.storing import Place, place
 
@@ -335,6 +337,73 @@ async def test_a_runaway_statement_is_stopped(here: Place, monkeypatch: pytest.M
     with pytest.raises(SqlError, match="stopped: the statement took over"):
         storage.sql.exec(endless)
     assert storage.sql.exec("SELECT 1 AS one").one() == {"one": 1}
+
+
+async def test_a_call_that_takes_over_a_second_by_the_clock_is_stopped(tmp_path: Path) -> None:
+    ticks = itertools.count()
+    async with place(tmp_path) as here:
+        here.files.monotonic = lambda: float(next(ticks))
+        query = f"{NUMBERS} SELECT count(*) FROM n"
+        with pytest.raises(SqlError, match="took over 1 second"):
+            here.storage().sql.exec(query)
+        here.files.monotonic = lambda: 0.0
+        assert here.storage(2).sql.exec(query).to_array() == [{"count(*)": 10_000}]
+
+
+async def test_functions_that_make_large_values_are_capped(here: Place) -> None:
+    for expression in ("printf('%.*c', 100000000, 'x')", "zeroblob(100000000)", "randomblob(100000000)"):
+        with pytest.raises(SqlError, match="too big"):
+            here.storage().sql.exec(f"SELECT length({expression})")
+
+
+def test_semicolons_inside_of_a_string_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(text: str) -> bool:
+        raise AssertionError("all of the text would be read again at each semicolon")
+
+    monkeypatch.setattr(sqlite3, "complete_statement", refuse)
+    query = "SELECT '" + ";" * 500_000 + "'"
+    assert statements(query) == [query]
+    with pytest.raises(SqlError, match="1,048,576 characters"):
+        statements(";" * (2**20 + 1))
+
+
+def test_statements_end_where_sqlite_says_they_do() -> None:
+    words = [
+        ";",
+        ";;",
+        "END",
+        "CREATE",
+        "TEMP",
+        "TEMPORARY",
+        "TRIGGER",
+        "EXPLAIN",
+        "a",
+        "+",
+        "-",
+        "/",
+        "--",
+        "/*",
+        "*/",
+        "'",
+        '"',
+        "`",
+        "[",
+        "]",
+        "\n",
+        "end",
+        "trigger",
+        "create",
+    ]
+    rng = random.Random(11)
+    for _ in range(5_000):
+        query = " ".join(rng.choices(words, k=rng.randrange(1, 14))) + rng.choice(["", ";"])
+        parts = statements(query)
+        for part in parts[:-1]:
+            assert sqlite3.complete_statement(part), query
+        for part in parts:
+            for end in range(1, len(part)):
+                if part[end - 1] == ";" and sqlite3.complete_statement(part[:end]):
+                    assert not part[:end].strip(" ;\n") or first_word(part[:end]) == "", (query, part)
 
 
 async def test_a_value_over_two_mebibytes_is_refused(here: Place) -> None:
