@@ -213,14 +213,10 @@ def serve(file: Path | None, config: Path | None, **options: Any) -> None:
       moorings serve worker.py --host 0.0.0.0 --port 80 --data-dir /var/lib/moorings
     """
     from moorings.cli.locating import serve_options
-    from moorings.errors import ConfigError
     from moorings.server.options import Mode, PlatformOptions
 
     located = _located(file, config, "serve")
-    try:
-        options |= serve_options(located.found, _said())
-    except ConfigError as error:
-        raise click.ClickException(str(error)) from None
+    options |= serve_options(located.found, _said())
     _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.SERVE, **options))
 
 

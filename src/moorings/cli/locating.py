@@ -60,16 +60,11 @@ def locate(given: Path | None, config: Path | None, *, folder: Path, command: st
 
 
 def serve_options(found: ConfigFile | None, said: Collection[str]) -> dict[str, Any]:
-    """Options of ``moorings serve`` that the configuration has, but for those ``said`` on the command line.
-
-    Raises ConfigError where the address to listen on is empty.
-    """
+    """Options of ``moorings serve`` that the configuration has, but for those ``said`` on the command line."""
     table = None if found is None else found.configuration.moorings
     if found is None or table is None or table.serve is None:
         return {}
     serve = table.serve
-    if serve.host is not None and not serve.host.strip() and "host" not in said:
-        raise ConfigError(f"{found.path}:\nmoorings.serve.host: expected an address such as 0.0.0.0, got nothing")
     options = {
         "host": serve.host,
         "port": serve.port,

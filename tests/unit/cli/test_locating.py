@@ -98,11 +98,3 @@ def test_options_of_serve_are_taken_from_the_configuration_unless_said(tmp_path:
 def test_a_configuration_without_options_has_none(tmp_path: Path) -> None:
     (tmp_path / "moorings.toml").write_text('name = "x"')
     assert serve_options(None, set()) == serve_options(read_config(tmp_path / "moorings.toml"), set()) == {}
-
-
-def test_an_empty_address_in_the_configuration_is_refused_unless_the_command_line_has_one(folder: Path) -> None:
-    (folder / "moorings.toml").write_text('[moorings.serve]\nhost = ""\n')
-    found = read_config(folder / "moorings.toml")
-    with pytest.raises(ConfigError, match=r"moorings\.serve\.host"):
-        serve_options(found, ())
-    assert "host" not in serve_options(found, {"host"})
