@@ -29,6 +29,7 @@ from moorings.runtimes.process import ProcessRuntime
 from moorings.server import garbage
 from moorings.server.adopting import adopt_all
 from moorings.server.dev_trigger import DevTrigger
+from moorings.server.limits import raise_open_files
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.watchdog import Watchdog
@@ -82,6 +83,7 @@ class Platform:
         self._hurry = asyncio.Event()
         self._hurried_at = 0.0
         self._left_over: list[str] = []
+        self._warned: tuple[str, ...] = ()
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -90,9 +92,10 @@ class Platform:
 
         Raises ConfigError, RuntimeUnavailable, and OSError where the port is taken.
         """
+        raise_open_files(self.observer)
         app = self.app = load_application(self.options.file, self.options.config, data=self.options.data)
         variables = self._variables(app)
-        self._warn(app.warnings)
+        self._warn([*app.warnings, *shadowed(app, variables)])
         try:
             await self._open(app, variables)
         except BaseException:
@@ -158,8 +161,11 @@ class Platform:
         return variables
 
     def _warn(self, warnings: Iterable[str]) -> None:
-        for warning in warnings:
-            self.observer.notify(Notice("warning", warning))
+        """Tell warnings, but for those that were told with the version before."""
+        known, self._warned = self._warned, tuple(warnings)
+        for warning in self._warned:
+            if warning not in known:
+                self.observer.notify(Notice("warning", warning))
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
         if getattr(error, "status", 500) >= 500:
@@ -178,10 +184,10 @@ class Platform:
         assert self._objects is not None
         assert self._worker is not None
         app = load_application(self.options.file, self.options.config, data=self.options.data)
-        known = () if self.app is None else self.app.warnings
-        outdated = self._objects.reload(app, self._variables(app))
+        variables = self._variables(app)
+        outdated = self._objects.reload(app, variables)
         self.app = app
-        self._warn(warning for warning in app.warnings if warning not in known)
+        self._warn([*app.warnings, *shadowed(app, variables)])
         self._worker.worker = app.worker
         self._worker.env = self._objects.env
         if self._cron is not None:
@@ -339,6 +345,15 @@ class Platform:
             await self._store.close()
         if self._folder is not None:
             self._folder.close()
+
+
+def shadowed(app: Application, variables: Mapping[str, Any]) -> list[str]:
+    """Warnings of variables that env doesn't have because a class has their name there."""
+    return [
+        f"the variable {name} isn't in env: {name} is that of the class {class_name}; rename one of them"
+        for name, class_name in app.bindings.items()
+        if name in variables
+    ]
 
 
 def _let_go(work: asyncio.Future[Any]) -> None:

@@ -137,6 +137,11 @@ async def test_changed_variables_reach_env(platform: Platform, edit: Edit) -> No
     assert await fetch(platform, "/secret") == "second"
 
 
+async def test_a_variable_that_a_class_shadows_is_told(platform: Platform, edit: Edit) -> None:
+    edit(".dev.vars", "SECRET", "BOX=x\nSECRET")
+    await until(platform, r"the variable BOX isn't in env: BOX is that of the class Box")
+
+
 async def test_an_error_is_shown_with_the_users_frames_and_told_to_the_client(platform: Platform) -> None:
     answer = await get(platform.address, "/fail")
     assert answer.status == 500
