@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHUTDOWN_GRACE = 2.0
+"""Seconds that cancelled events have to end before an object is put away without them."""
+
 
 class Hosted(Protocol):
     """What an activation keeps alive beside the user's instance (a container); injected by the layer above."""
@@ -368,14 +371,29 @@ class Activation:
         if self.durable is not None:
             self.durable.close()
 
-    async def shutdown(self) -> None:
-        """Cancel what still runs and wait for it."""
+    async def shutdown(self, *, grace: float = SHUTDOWN_GRACE) -> None:
+        """Cancel what still runs and wait for it, ``grace`` seconds at most; what is left is reported by its labels."""
         self.alive = False
         running = list(self._running)
         for task in running:
             task.cancel()
         self.gate.fail(ObjectReset(f"{self.subject.label} was put away"))
-        await asyncio.gather(*running, return_exceptions=True)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        timer = self.clock.call_later(grace, end)
+        asyncio.gather(*running, return_exceptions=True).add_done_callback(end)
+        try:
+            await over
+        finally:
+            timer.cancel()
+        left = sorted({self._running[task][0].label for task in running if task in self._running and not task.done()})
+        if left:
+            why = f"{', '.join(left)} of {self.subject.label} went on {grace:g} seconds after it was cancelled"
+            self.report("shutdown", WorkerError(why))
 
     def report(self, where: str, error: BaseException) -> None:
         """Hand an error that nobody else can receive to the observer."""

@@ -6,6 +6,7 @@ Invariant: an id has at most one activation here; it is made and put away on the
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -153,10 +154,11 @@ class Namespace:
         activation.put_away()
 
     async def shutdown(self) -> None:
-        """Put every object away: cancel what still runs, and wait for it."""
+        """Put every object away: cancel what still runs, and wait for it, two seconds at most."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for activation in self.live():
-            await activation.shutdown()
+        activations = self.live()
+        await asyncio.gather(*(activation.shutdown() for activation in activations))
+        for activation in activations:
             self._forget(activation)

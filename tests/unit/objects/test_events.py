@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -252,3 +253,30 @@ async def test_sys_exit_in_a_constructor_fails_the_call() -> None:
 
     with pytest.raises(WorkerError, match=r"constructor of .* called sys\.exit\(3\)"):
         await namespace(Leaving).get_by_name("a").work()
+
+
+async def test_a_shutdown_goes_on_without_what_swallows_its_cancellation_and_says_so() -> None:
+    released = asyncio.Event()
+
+    class Stubborn(DurableObject):
+        async def stay(self) -> None:
+            while not released.is_set():
+                with suppress(asyncio.CancelledError):
+                    await released.wait()
+
+    clock, recorder = ManualClock(), Recorder()
+    objects = namespace(Stubborn, clock=clock, observer=recorder)
+    calls = [asyncio.ensure_future(objects.get_by_name(name).stay()) for name in ("a", "b")]
+    await ManualClock.settle()
+    shutdown = asyncio.ensure_future(objects.shutdown())
+    await clock.advance(1.9)
+    assert not shutdown.done()
+    await clock.advance(0.2)
+    assert shutdown.done()
+    await shutdown
+    assert objects.live() == []
+    errors = [str(event.error) for event in recorder.events if isinstance(event, ErrorReported)]
+    assert len(errors) == 2
+    assert all("stay of Stubborn" in error for error in errors)
+    released.set()
+    await asyncio.gather(*calls)
