@@ -350,12 +350,6 @@ async def test_a_call_that_takes_over_a_second_by_the_clock_is_stopped(tmp_path:
         assert here.storage(2).sql.exec(query).to_array() == [{"count(*)": 10_000}]
 
 
-async def test_functions_that_make_large_values_are_capped(here: Place) -> None:
-    for expression in ("printf('%.*c', 100000000, 'x')", "zeroblob(100000000)", "randomblob(100000000)"):
-        with pytest.raises(SqlError, match="too big"):
-            here.storage().sql.exec(f"SELECT length({expression})")
-
-
 def test_semicolons_inside_of_a_string_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(text: str) -> bool:
         raise AssertionError("all of the text would be read again at each semicolon")
@@ -368,32 +362,8 @@ def test_semicolons_inside_of_a_string_are_not_looked_at_one_by_one(monkeypatch:
 
 
 def test_statements_end_where_sqlite_says_they_do() -> None:
-    words = [
-        ";",
-        ";;",
-        "END",
-        "CREATE",
-        "TEMP",
-        "TEMPORARY",
-        "TRIGGER",
-        "EXPLAIN",
-        "a",
-        "+",
-        "-",
-        "/",
-        "--",
-        "/*",
-        "*/",
-        "'",
-        '"',
-        "`",
-        "[",
-        "]",
-        "\n",
-        "end",
-        "trigger",
-        "create",
-    ]
+    words = "; ;; END CREATE TEMP TEMPORARY TRIGGER EXPLAIN a + - / -- /* */ ' ` [ ] end trigger create".split()
+    words += ["\n", '"']
     rng = random.Random(11)
     for _ in range(5_000):
         query = " ".join(rng.choices(words, k=rng.randrange(1, 14))) + rng.choice(["", ";"])
