@@ -255,18 +255,30 @@ class Activation:
             raise RuntimeError("block_concurrency_while belongs to the object's own handlers and constructor")
         held = self.gate.block
         if held is not None and held.event is event:
-            return closure()
+            return _begun(closure)
         inner = Event(self, EventKind.HANDLER, "block_concurrency_while", event, event.request)
         block = Block(inner, self.clock)
         immediately = held is None
+        begun: Awaitable[T] | None = None
         if immediately:
             self.gate.close(block)
-        task = self._spawn(inner, self._block(event, block, closure, immediately), None)
+            context = copy_context()
+            context.run(current_event.set, inner)
+            try:
+                begun = context.run(_begun, closure)
+            except BaseException as error:
+                self.reset(_reset_because(self.subject, error), spare=event)
+                raise
+        task = self._spawn(inner, self._block(event, block, closure, begun), None)
         task.add_done_callback(_retrieve)
+        if asyncio.iscoroutine(begun):
+            task.add_done_callback(lambda _: begun.close())  # where the task was cancelled before it began
         return asyncio.shield(task)
 
-    async def _block(self, event: Event, block: Block, closure: Callable[[], Awaitable[T]], entered: bool) -> T:
-        if not entered:
+    async def _block(
+        self, event: Event, block: Block, closure: Callable[[], Awaitable[T]], begun: Awaitable[T] | None
+    ) -> T:
+        if begun is None:
             await self.gate.enter(block.event)
             self.gate.close(block)
         generation = self.generation
@@ -281,7 +293,7 @@ class Activation:
 
         block.start(on_timeout)
         try:
-            result = await closure()
+            result = await (_begun(closure) if begun is None else begun)
         except BaseException as error:
             block.end()
             if late is not None:
@@ -406,6 +418,17 @@ def _reset_because(subject: Subject, error: BaseException) -> ObjectReset:
     reset = ObjectReset(f"block_concurrency_while of {subject.label} failed: {type(error).__name__}: {error}")
     reset.__cause__ = error
     return reset
+
+
+def _begun(closure: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    """What a block's closure gives to await. Raises TypeError where that is nothing to await."""
+    awaitable = closure()
+    if not isinstance(awaitable, Awaitable):
+        raise TypeError(
+            f"block_concurrency_while takes an async function of no arguments; {closure!r:.80} returned "
+            f"{type(awaitable).__name__}, which cannot be awaited"
+        )
+    return awaitable
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -349,3 +349,18 @@ async def test_a_shutdown_cancels_it_without_a_reset() -> None:
     assert activation.generation == 0
     with pytest.raises(ObjectReset, match="went away"):
         await block
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+async def test_a_closure_that_gives_nothing_to_await_is_refused_at_the_call(awaited: bool) -> None:
+    class Mistaken(Blocker):
+        async def err(self) -> None:
+            block: Any = self.ctx.block_concurrency_while
+            result = block(lambda: 5)
+            if awaited:
+                await result
+
+    stub = namespace(Mistaken).get_by_name("a")
+    with pytest.raises(TypeError, match="returned int, which cannot be awaited"):
+        await stub.err()
+    assert await stub.note("anew") == ["anew"]
