@@ -362,7 +362,30 @@ def test_semicolons_inside_of_a_string_are_not_looked_at_one_by_one(monkeypatch:
 
 
 def test_statements_end_where_sqlite_says_they_do() -> None:
-    words = "; ;; END CREATE TEMP TEMPORARY TRIGGER EXPLAIN a + - / -- /* */ ' ` [ ] end trigger create".split()
+    words = [
+        ";",
+        ";;",
+        "END",
+        "CREATE",
+        "TEMP",
+        "TEMPORARY",
+        "TRIGGER",
+        "EXPLAIN",
+        "a",
+        "+",
+        "-",
+        "/",
+        "--",
+        "/*",
+        "*/",
+        "'",
+        "`",
+        "[",
+        "]",
+        "end",
+        "trigger",
+        "create",
+    ]
     words += ["\n", '"']
     rng = random.Random(11)
     for _ in range(5_000):
