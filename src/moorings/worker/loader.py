@@ -25,6 +25,7 @@ from moorings.containers.options import ContainerOptions, hook_mistakes, read_op
 from moorings.errors import ConfigError
 from moorings.objects.durable_object import DurableObject
 from moorings.worker.entrypoint import WorkerEntrypoint
+from moorings.worker.env import binding_name
 from moorings.worker.settings import Settings, mismatches, read_settings
 
 _versions = itertools.count(1)
@@ -112,15 +113,15 @@ def _told(file: Path | None, mistakes: list[str]) -> str:
 
 
 def _collisions(objects: Mapping[str, type[DurableObject]], settings: Settings) -> list[str]:
-    """Classes that would have the same name in ``env``."""
+    """Classes that would have the same name in ``env`` by themselves; ``mismatches`` tells of those that are given."""
     owners: dict[str, list[str]] = {}
     for class_name in objects:
-        for name in settings.names(class_name):
-            owners.setdefault(name, []).append(class_name)
+        if class_name not in settings.bindings:
+            owners.setdefault(binding_name(class_name), []).append(class_name)
     return [
         f"classes {' and '.join(names)} would both be {name} in env: rename one of them"
         for name, names in owners.items()
-        if len(names) > 1 and not all(each in settings.bindings for each in names)
+        if len(names) > 1
     ]
 
 
