@@ -11,10 +11,11 @@ from yarl import URL
 
 from moorings.containers.lifecycle import State
 from moorings.containers.traffic import send
-from moorings.http import Request, Response
+from moorings.http import UNSET, Request, Response
 from moorings.objects import schedules
 from moorings.objects.durable_object import DurableObject, inline
 from moorings.objects.event import current_event
+from moorings.objects.requests import request_for
 from moorings.objects.schedules import Schedule
 from moorings.observer import ErrorReported
 
@@ -94,11 +95,22 @@ class Container(DurableObject):
         return await send(self._controller, request)
 
     @inline
-    async def container_fetch(self, request: Request | str | URL, port: int | None = None, **options: Any) -> Response:
-        """Like ``fetch``, for a Request or a URL, and to any declared port. Keyword options are those of Request."""
-        if not isinstance(request, Request):
-            request = Request(URL("http://container").join(URL(request)), **options)
-        return await send(self._controller, request, port)
+    async def container_fetch(
+        self,
+        request: Request | str | URL,
+        port: int | None = None,
+        *,
+        method: str | None = None,
+        headers: Any = None,
+        body: Any = None,
+        json: Any = UNSET,
+    ) -> Response:
+        """Like ``fetch``, for a Request or a URL, and to any declared port.
+
+        ``method``, ``headers``, ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
+        """
+        made = request_for(request, method=method, headers=headers, body=body, json=json)
+        return await send(self._controller, made, port)
 
     def switch_port(self, port: int) -> None:
         """Send this request, and no other, to another declared port: call it in ``fetch`` before ``super().fetch``.

@@ -12,6 +12,7 @@ from moorings.containers.lifecycle import UP
 from moorings.containers.traffic import send
 from moorings.errors import ContainerNotRunning
 from moorings.http import Request, Response
+from moorings.objects.requests import request_for
 from moorings.runtimes.base import Exit
 
 
@@ -26,9 +27,7 @@ class TcpPort:
 
     async def fetch(self, request: Request | str | URL, **options: Any) -> Response:
         """Send an HTTP request to the port; a relative URL is resolved against ``http://container``."""
-        if not isinstance(request, Request):
-            request = Request(URL("http://container").join(URL(request)), **options)
-        return await send(self._controller, request, self.port)
+        return await send(self._controller, request_for(request, **options), self.port)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A TCP connection to the port. Raises ContainerNotRunning, and ConnectionError where nothing accepts."""

@@ -35,7 +35,7 @@ MIGRATIONS = (
                  kill_at REAL,
                  started INTEGER NOT NULL,
                  PRIMARY KEY (class_name, object_id)
-               ) WITHOUT ROWID""",
+               )""",
             "CREATE INDEX container_unfinished ON container (token) WHERE token IS NOT NULL",
             """CREATE TABLE container_exit (
                  token TEXT PRIMARY KEY,
@@ -45,7 +45,7 @@ MIGRATIONS = (
                  code INTEGER NOT NULL,
                  reason TEXT NOT NULL,
                  at REAL NOT NULL
-               ) WITHOUT ROWID""",
+               )""",
         ),
     ),
 )
@@ -108,10 +108,13 @@ class ContainerRecords(Protocol):
 
 _COLUMNS = "class_name, object_id, name, status, last_change, exit_code, token, active_at, kill_at, started"
 _NAMES = _COLUMNS.split(", ")
-_WRITE = f"INSERT OR REPLACE INTO container ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = (
+    f"INSERT INTO container ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (class_name, object_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
+)
 _FIND = f"SELECT {_COLUMNS} FROM container WHERE class_name = ? AND object_id = ?"
 _EXIT_COLUMNS = "token, class_name, object_id, name, code, reason, at"
-_END = f"INSERT OR REPLACE INTO container_exit ({_EXIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_END = f"INSERT INTO container_exit ({_EXIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (token) DO NOTHING"
 _TOLD = "DELETE FROM container_exit WHERE token = ?"
 _UNTOLD = f"SELECT {_EXIT_COLUMNS} FROM container_exit"
 _UNFINISHED = f"SELECT {_COLUMNS} FROM container WHERE token IS NOT NULL"

@@ -37,12 +37,15 @@ MIGRATIONS: Final = (
         1,
         (
             "CREATE TABLE objects_keys (object BLOB NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, "
-            "PRIMARY KEY (object, key)) WITHOUT ROWID",
+            "PRIMARY KEY (object, key))",
         ),
     ),
 )
 
-_PUT: Final = "INSERT OR REPLACE INTO objects_keys (object, key, value) VALUES (?, ?, ?)"
+_PUT: Final = (
+    "INSERT INTO objects_keys (object, key, value) VALUES (?, ?, ?) "
+    "ON CONFLICT (object, key) DO UPDATE SET value = excluded.value"
+)
 _DELETE: Final = "DELETE FROM objects_keys WHERE object = ? AND key = ?"
 _DELETE_ALL: Final = "DELETE FROM objects_keys WHERE object = ?"
 _GET: Final = "SELECT value FROM objects_keys WHERE object = ? AND key = ?"

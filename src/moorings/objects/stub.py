@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from moorings.errors import NotCallable
-from moorings.http import Request, Response
+from moorings.http import UNSET, Request, Response
 from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
 from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
 from moorings.objects.outgoing import StreamGate, held, send_body, send_stream
+from moorings.objects.requests import request_for
 from moorings.objects.values import copy_value
 
 if TYPE_CHECKING:
     from moorings.objects.activation import Activation
     from moorings.objects.namespace import Namespace
-
-_BASE = URL("http://container")
 
 
 class Stub:
@@ -70,7 +69,7 @@ class Stub:
         method: str | None = None,
         headers: Any = None,
         body: Any = None,
-        json: Any = None,
+        json: Any = UNSET,
     ) -> Response:
         """Send a request to the object and return its response, streamed.
 
@@ -78,8 +77,7 @@ class Stub:
         ``headers``,
         ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
         """
-        if not isinstance(request, Request) or method is not None or headers is not None or body or json is not None:
-            request = _make_request(request, method, headers, body, json)
+        request = request_for(request, method=method, headers=headers, body=body, json=json)
         caller = current_event.get()
         if caller is not None:
             await caller.activation.written()
@@ -100,21 +98,6 @@ class Stub:
 
         def __getattr__(self, name: str) -> Callable[..., Any]:
             raise self._namespace.refusal(name)
-
-
-def _make_request(request: Request | str | URL, method: str | None, headers: Any, body: Any, json: Any) -> Request:
-    options: dict[str, Any] = {}
-    if method is not None:
-        options["method"] = method
-    if headers is not None:
-        options["headers"] = headers
-    if body is not None:
-        options["body"] = body
-    if json is not None:
-        options["json"] = json
-    if isinstance(request, Request):
-        return Request(request, **options)
-    return Request(_BASE.join(URL(request)), **options)
 
 
 def public_methods(cls: type) -> dict[str, Callable[..., Any]]:

@@ -40,7 +40,7 @@ MIGRATIONS: Final = (
                  attempts INTEGER NOT NULL,
                  version TEXT NOT NULL,
                  PRIMARY KEY (object, kind, id)
-               ) WITHOUT ROWID""",
+               )""",
             "CREATE INDEX objects_timers_due ON objects_timers (due)",
         ),
     ),
@@ -110,7 +110,10 @@ class TimerRow:
 
 _COLUMNS = "object, kind, id, class_name, name, due, callback, payload, attempts, version"
 _NAMES = _COLUMNS.split(", ")
-_SET = f"INSERT OR REPLACE INTO objects_timers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SET = (
+    f"INSERT INTO objects_timers ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (object, kind, id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _NAMES[3:])
+)
 _DELETE = "DELETE FROM objects_timers WHERE object = ? AND kind = ? AND id = ?"
 _DONE = "DELETE FROM objects_timers WHERE object = ? AND kind = ? AND id = ? AND version = ?"
 _RETRY = (

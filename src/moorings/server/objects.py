@@ -133,7 +133,7 @@ class Objects:
             TimerOwner(activation.id.raw, subject.class_name, subject.name),
             label=subject.label,
             files=parts.files,
-            alarms=ObjectAlarms(self.namespaces[subject.class_name].cls, self.timing.timers),
+            alarms=ObjectAlarms(self.namespaces[subject.class_name], self.timing.timers),
             clock=self._clock,
             on_write=controller.activity.renew if isinstance(controller, Controller) else _nothing,
             on_failure=activation.storage_failed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from moorings.clock import Clock
 from moorings.objects import schedules
@@ -18,16 +17,17 @@ from moorings.store import Store
 class ObjectAlarms:
     """The way from one object's storage to the platform's timers."""
 
-    __slots__ = ("_cls", "_timers")
+    __slots__ = ("_namespace", "_timers")
 
-    def __init__(self, cls: type[Any], timers: Timers) -> None:
-        self._cls = cls
+    def __init__(self, namespace: Namespace, timers: Timers) -> None:
+        self._namespace = namespace
         self._timers = timers
 
     def check(self) -> None:
         """Raises TypeError where the object's class has no ``alarm``."""
-        if not callable(getattr(self._cls, "alarm", None)):
-            raise TypeError(f"{self._cls.__name__} has no alarm(self) to call; define it before setting an alarm")
+        cls = self._namespace.cls  # the current one: a storage outlives a reload
+        if not callable(getattr(cls, "alarm", None)):
+            raise TypeError(f"{cls.__name__} has no alarm(self) to call; define it before setting an alarm")
 
     def changed(self, due: float | None) -> None:
         """An alarm or a schedule is durable."""
