@@ -27,9 +27,7 @@ class Activity:
     )
 
     def __init__(self, clock: Clock, sleep_after: float, expired: Callable[[], None]) -> None:
-        """``expired()`` is called once when the container has been idle for ``sleep_after`` seconds; then ``arm``
-        again.
-        """
+        """``expired()`` is called once, after ``sleep_after`` idle seconds; ``arm`` it again then."""
         self._clock = clock
         self._expired = expired
         self._timer: TimerHandle | None = None

@@ -89,8 +89,9 @@ def exit_move(exit: Exit, signals_sent: frozenset[int]) -> Move:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What ``get_state()`` returns. ``last_change`` is in Unix seconds; ``exit_code`` is that of the last end, if
-    any.
+    """What ``get_state()`` returns.
+
+    ``last_change`` is in Unix seconds; ``exit_code`` is that of the last end, if any.
     """
 
     status: str

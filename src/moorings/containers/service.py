@@ -1,6 +1,4 @@
-"""What all containers of an app share: the runtime, the budgets, and the way of the runtime's events to each
-container.
-"""
+"""What all containers of an app share: the runtime, the budgets, and the way of its events to each container."""
 
 from __future__ import annotations
 
@@ -23,9 +21,8 @@ KEEP_ACTIVITY = 5.0
 class Budgets:
     """Wall times in seconds that callers wait at most."""
 
-    instance: float = (
-        8.0  # for a place (max_instances) and for the program to exist, and for one that is stopping to end
-    )
+    # for a place (max_instances), for the program to exist, and for one that is stopping to end
+    instance: float = 8.0
     ports: float = 20.0  # for the ports to accept
     on_stop: float = 5.0  # for the on_stop hook, before the signal follows
     hook: float = 30.0  # for on_activity_expired to decide

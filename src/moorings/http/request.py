@@ -137,8 +137,9 @@ class Request(Message):
 
     @property
     def headers(self) -> Headers:
-        """The header fields; those of an incoming request can't be changed (copy it with ``Request(request,
-        headers=)``).
+        """The header fields.
+
+        Those of an incoming request can't be changed; ``Request(request, headers=)`` copies it.
         """
         if self._headers is None:
             self._headers = Headers.from_wire(self.fields or _EMPTY, frozen=True)

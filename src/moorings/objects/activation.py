@@ -113,8 +113,7 @@ class Activation:
     # --- delivering events --------------------------------------------------------------------------------------
 
     async def deliver(self, label: str, invoke: Callable[[Any], Any], *, counted: bool = False) -> Any:
-        """Run ``invoke(instance)`` as an event of this object and return what it gives (awaited, where it is
-        awaitable).
+        """Run ``invoke(instance)`` as an event of this object; return what it gives, awaited where it is awaitable.
 
         A ``counted`` event is a request in flight until its handler ends, whoever has gone away by then. The caller
         may be cancelled; the handler goes on. Raises what the handler raised, DeadlockError where the call comes out

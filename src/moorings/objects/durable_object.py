@@ -17,9 +17,7 @@ HOOKS = frozenset({"on_start", "on_stop", "on_exit", "on_error", "on_activity_ex
 
 
 def inline(method: F) -> F:
-    """Mark a platform method that runs no user code and may be cancelled with its caller: it needs no task of its
-    own.
-    """
+    """Mark a platform method that needs no task: it runs no user code and may be cancelled with its caller."""
     method.__moorings_inline__ = True  # type: ignore[attr-defined]  # a marker on the function itself
     return method
 

@@ -92,8 +92,10 @@ class Namespace:
         return self._stub(self, object_id.name, object_id, self._live.get(object_id.raw))
 
     def get_random(self, instances: int = 3) -> Any:
-        """The stub of one of ``instances`` named objects: the one with fewer requests in flight of two drawn at
-        random. Raises TypeError, and ValueError outside of 1 to 1,000,000.
+        """The stub of one of ``instances`` named objects.
+
+        Of two drawn at random, it is the one with fewer requests in flight. Raises TypeError, and ValueError outside
+        of 1 to 1,000,000.
         """
         return self.get_by_name(balancing.choose(instances, self._load, self._rng))
 

@@ -1,6 +1,4 @@
-"""What users hand to ``fetch`` of a stub, ``container_fetch`` and a TCP port: a Request or a URL, and what to
-change.
-"""
+"""What users hand to ``fetch`` of a stub, ``container_fetch`` and a TCP port: a Request, or a URL and changes."""
 
 from __future__ import annotations
 
@@ -22,11 +20,10 @@ def request_for(
     body: Any = None,
     json: Any = UNSET,
 ) -> Request:
-    """The request itself where nothing is to be changed, else a new one. Raises TypeError and ValueError as Request
-    does.
+    """The request itself where nothing is to be changed, else a new one.
 
-    ``method``, ``headers``, ``body`` and ``json`` are those of ``Request``; given beside a Request they replace its
-    own.
+    ``method``, ``headers``, ``body`` and ``json`` are those of ``Request``, and replace a given Request's own. Raises
+    TypeError and ValueError as Request does.
     """
     if isinstance(request, Request):
         if method is None and headers is None and body is None and json is UNSET:

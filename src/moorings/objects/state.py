@@ -66,8 +66,9 @@ class DurableObjectState:
         self._activation.wait_until(awaitable)
 
     def abort(self, reason: str = "") -> NoReturn:
-        """Drop the object's memory at once: what is under way fails with ObjectReset. Its container and storage
-        stay.
+        """Drop the object's memory at once: what is under way fails with ObjectReset.
+
+        Its container and storage stay.
         """
         error = ObjectReset(f"{self._activation.subject.label} was aborted{': ' + reason if reason else ''}")
         self._activation.reset(error)

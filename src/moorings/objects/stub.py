@@ -74,8 +74,7 @@ class Stub:
         """Send a request to the object and return its response, streamed.
 
         ``request`` is a Request or a URL; a relative URL is resolved against ``http://container``. ``method``,
-        ``headers``,
-        ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
+        ``headers``, ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
         """
         request = request_for(request, method=method, headers=headers, body=body, json=json)
         caller = current_event.get()
@@ -174,8 +173,10 @@ def _dressed(call: Callable[..., Any], name: str, method: Callable[..., Any]) ->
 
 
 def _argument(value: Any, what: str, until: StreamGate | None) -> Any:
-    """``value`` as it is passed to an object: a copy; requests, responses and byte streams go by handle, and what the
-    caller makes of them waits for ``until``. Raises TypeError.
+    """``value`` as it is passed to an object: a copy, or a handle.
+
+    Requests, responses and byte streams go by handle, and what the caller makes of them waits for ``until``. Raises
+    TypeError.
     """
     if isinstance(value, Request | Response):
         if until is not None:

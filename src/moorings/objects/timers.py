@@ -202,10 +202,10 @@ class Timers:
         settled: Callable[[TimerRow], None],
         report: Callable[[TimerRow | None, BaseException], None],
     ) -> None:
-        """``deliver(row)`` calls the handler, and raises what it raised; ``settled(row)`` follows when what became of
-        the row is stored.
+        """``deliver(row)`` calls the handler, and raises what it raised.
 
-        ``report`` gets the errors that nobody else can receive.
+        ``settled(row)`` follows when what became of the row is stored; ``report`` gets the errors that nobody else can
+        receive.
         """
         self._store = store
         self._clock = clock

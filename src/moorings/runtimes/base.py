@@ -44,8 +44,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How an incarnation ended. ``code`` is the exit code, or 128 + n where signal n ended it; ``at`` is in Unix
-    seconds.
+    """How an incarnation ended.
+
+    ``code`` is the exit code, or 128 + n where signal n ended it; ``at`` is in Unix seconds.
     """
 
     code: int
@@ -121,8 +122,9 @@ class RuntimeEvents(Protocol):
 
 
 class ContainerRuntime(Protocol):
-    """A place where containers run. Methods are called from the event loop's thread, after ``open`` and before
-    ``close``.
+    """A place where containers run.
+
+    Methods are called from the event loop's thread, after ``open`` and before ``close``.
     """
 
     @property

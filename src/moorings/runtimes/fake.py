@@ -83,11 +83,10 @@ _TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.S
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a container does. ``on_signal`` replaces a signal's default (which ends it) by further steps, none to
-    ignore it.
+    """What a container does.
 
-    ``start_takes`` is in seconds of the clock; with ``fails``, ``start`` raises ContainerFailedToStart with that text
-    then.
+    ``on_signal`` replaces a signal's default (which ends it) by further steps, none to ignore it. ``start_takes`` is in
+    seconds of the clock; with ``fails``, ``start`` raises ContainerFailedToStart with that text then.
     """
 
     steps: Sequence[Step] = ()

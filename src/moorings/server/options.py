@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 class Mode(Enum):
-    """Development shows everything and stops everything at its end; production tells clients nothing and leaves
+    """What the platform is run for.
+
+    Development shows everything and stops everything at its end; production tells clients nothing and leaves
     containers.
     """
 

@@ -6,14 +6,12 @@ rows that their packages write through a ``Store``; nothing above it knows which
 Contract, for every implementation:
 
 1. ``Group.write`` queues a statement and returns at once. What one group queued in one turn of the event loop is one
-*commit
-   unit*: it is stored as a whole or not at all, in the order of the calls. All units of a turn share one transaction.
+   *commit unit*: it is stored as a whole or not at all, in the order of the calls. All units of a turn share one
+   transaction.
 2. A ``Commit`` succeeds only when its unit would survive a power cut (fsync), and fails with a StoreError otherwise;
-nothing of
-   a failed unit is stored. A unit that fails alone takes no other group with it.
+   nothing of a failed unit is stored. A unit that fails alone takes no other group with it.
 3. A group whose unit failed is dead: what it had queued behind that unit fails with it, later writes raise. Whoever
-owns the
-   group takes a new one after going back to what is stored. So no write can be based on one that was lost.
+   owns the group takes a new one after going back to what is stored. So no write can be based on one that was lost.
 4. ``read`` sees committed rows only.
 
 Everything here belongs to the event loop's thread.

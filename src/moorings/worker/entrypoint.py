@@ -23,9 +23,9 @@ class ExecutionContext:
 
 
 class WorkerEntrypoint:
-    """Answers requests and does the work of crons. One instance for each of them; ``self.env`` holds the bindings,
-    ``self.ctx`` has ``wait_until``.
+    """Answers requests and does the work of crons.
 
+    One instance for each of them; ``self.env`` holds the bindings, ``self.ctx`` has ``wait_until``.
     Source: developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/rpc/
     """
 

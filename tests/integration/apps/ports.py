@@ -1,4 +1,4 @@
-"""Pattern 8: one container with three ports, chosen by path; requests interleave between choosing and forwarding."""
+"""One container with three ports, chosen by path, as in examples/multi_port; requests interleave before forwarding."""
 
 import asyncio
 import sys

@@ -90,7 +90,7 @@ class Patient(Session):
 
 
 class Safe(Gated):
-    """Pattern 6: the first request starts the container, in a block; the others wait."""
+    """As in examples/safe_startup: the first request starts the container, in a block; the others wait."""
 
     sleep_after = "1h"
 

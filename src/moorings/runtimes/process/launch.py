@@ -101,9 +101,8 @@ def _launch(layout: Layout, linger: float) -> bool:
     env = {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join(
-            os.path.abspath(path) for path in sys.path if path
-        ),  # what the platform finds, it finds
+        # what the platform finds, it finds
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if path),
     }
     try:
         started = subprocess.run(

@@ -33,9 +33,7 @@ _INODE_OFFSET = 68  # in struct inet_diag_msg
 
 
 def listeners(port: int) -> set[str]:
-    """The sockets (as ``socket:[inode]``) that would accept a connection to 127.0.0.1:port; empty where nobody
-    listens.
-    """
+    """The sockets (as ``socket:[inode]``) that would accept a connection to 127.0.0.1:port; may be none."""
     try:
         found = [*_ask_kernel(socket.AF_INET, port), *_ask_kernel(socket.AF_INET6, port)]
     except (OSError, struct.error):

@@ -1,5 +1,4 @@
-"""What a container prints, from its pipes to lines: cut, remembered for ``tail``, written to rotated files, shown if
-there is time.
+"""What a container prints, as lines: cut, remembered for ``tail``, written to rotated files, shown if there is time.
 
 Invariants: memory per container is bounded whatever it prints (a partial line of 16 KiB per stream, a tail of 200
 lines and 32 KiB); nothing here blocks on the platform; a log that can't be written (disk full) loses lines, never a
@@ -98,8 +97,9 @@ class Tail:
 
 
 class LogSettings:
-    """How much is kept per object: ``files`` files of at most ``size`` bytes. Shared by all logs, and settable at any
-    time.
+    """How much is kept per object: ``files`` files of at most ``size`` bytes.
+
+    Shared by all logs, and settable at any time.
     """
 
     __slots__ = ("files", "size")
@@ -193,11 +193,10 @@ def _timestamp(now: float) -> bytes:
 
 
 class Pace:
-    """How much of a container's output is shown live: a burst of 1 MiB, then 256 KiB a second, each line counted 64
-    bytes extra.
+    """How much of a container's output is shown live: a burst of 1 MiB, then 256 KiB a second.
 
-    The platform shows output line by line on its event loop; a container that prints without end must not take that
-    loop.
+    Each line counts 64 bytes extra. The platform shows output line by line on its event loop, and a container that
+    prints without end must not take that loop.
     """
 
     __slots__ = ("_at", "_room", "skipped")

@@ -73,9 +73,9 @@ def quoted(name: str, object_id: str) -> str:
 
 
 def socket_address(path: str, folder: int) -> str:
-    """An address of a socket that fits sun_path (108 bytes with its end, unix(7)); ``folder`` is an open descriptor
-    of its folder.
+    """An address of a socket that fits sun_path (108 bytes with its end, unix(7)).
 
+    ``folder`` is an open descriptor of its folder.
     A long path goes through /proc/self/fd, so it works on Linux only; elsewhere the path is returned as it is.
     """
     if len(os.fsencode(path)) < 100 or not os.path.isdir("/proc/self/fd"):

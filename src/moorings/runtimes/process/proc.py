@@ -1,5 +1,6 @@
-"""What /proc tells about processes (proc(5)). Everything may vanish while it is read: absent is an answer, never an
-error.
+"""What /proc tells about processes (proc(5)).
+
+Everything may vanish while it is read: absent is an answer, never an error.
 """
 
 from __future__ import annotations

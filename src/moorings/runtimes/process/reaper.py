@@ -35,9 +35,8 @@ class Reaper:
         self.mains: dict[int, Container] = {}
         self.leaving: dict[int, Container] = {}
         self._helpers: dict[int, Callable[[], None]] = {}
-        self._lineage: dict[
-            int, tuple[int, Container]
-        ] = {}  # pid: start ticks and owner, of descendants seen before a kill
+        # pid: start ticks and owner, of descendants seen before a kill
+        self._lineage: dict[int, tuple[int, Container]] = {}
         self._owners: dict[int, Container] = {}  # strays whose owner is known
         self._loop = loop
         self._find = find

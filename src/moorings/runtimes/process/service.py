@@ -1,6 +1,4 @@
-"""What the supervisor does: answers one platform, holds the containers, and goes away when it holds nothing for
-nobody.
-"""
+"""What the supervisor does: answers one platform, holds the containers, and leaves when it has neither."""
 
 from __future__ import annotations
 

@@ -26,8 +26,9 @@ class StartFailed(Exception):
 
 
 def fill(entrypoint: list[bytes], ports: dict[int, int]) -> list[bytes]:
-    """``entrypoint`` with ``{port}`` (the first declared) and ``{port:8081}`` filled in; other braces stay. Raises
-    StartFailed.
+    """``entrypoint`` with ``{port}`` (the first declared) and ``{port:8081}`` filled in; other braces stay.
+
+    Raises StartFailed.
     """
 
     def host_port(match: re.Match[bytes]) -> bytes:
@@ -47,8 +48,9 @@ def fill(entrypoint: list[bytes], ports: dict[int, int]) -> list[bytes]:
 
 
 def environment(request: Start, ports: dict[int, int], home: str, tmp: str) -> dict[bytes, bytes]:
-    """All variables of the child. The class's ``env_vars`` win over PATH, LANG, HOME and TMPDIR, and lose to ports
-    and identity.
+    """All variables of the child.
+
+    The class's ``env_vars`` win over PATH, LANG, HOME and TMPDIR, and lose to ports and identity.
     """
     env = {b"PATH": request.path, b"LANG": request.lang, b"HOME": os.fsencode(home), b"TMPDIR": os.fsencode(tmp)}
     env.update(request.env)

@@ -24,8 +24,9 @@ class Body(msgspec.Struct, tag_field="type", gc=False):
 
 
 class Incarnation(msgspec.Struct, gc=False):
-    """One start of one container. ``ports`` maps declared to host ports, ``ticks`` is the start time of
-    /proc/PID/stat.
+    """One start of one container.
+
+    ``ports`` maps declared to host ports, ``ticks`` is the start time of /proc/PID/stat.
     """
 
     token: str
@@ -176,8 +177,9 @@ class Exited(Body, tag="exited"):
 
 
 class Output(Body, tag="output"):
-    """Pushed for whole lines. ``skipped`` lines before these were left out, because they came too fast; the log has
-    them.
+    """Pushed for whole lines.
+
+    ``skipped`` lines before these were left out, because they came too fast; the log has them.
     """
 
     token: str
