@@ -133,7 +133,7 @@ def _common(command: Command) -> Command:
             default="auto",
             show_default=True,
             type=click.Choice(["auto", "process"]),
-            help="Where containers run; auto takes the best one that works here.",
+            help="Where containers run: as local processes, which auto means as well.",
         ),
         click.option(
             "--env-file",
