@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 
 from moorings.errors import SqlError, StoreError
-from moorings.objects.sql_guard import first_word, statements
+from moorings.objects.sql_guard import statements
 from moorings.store import Commit, Synchronous
 from tests.unit.objects.storing import Place, place
 
@@ -348,55 +347,6 @@ async def test_a_call_that_takes_over_a_second_by_the_clock_is_stopped(tmp_path:
             here.storage().sql.exec(query)
         here.files.monotonic = lambda: 0.0
         assert here.storage(2).sql.exec(query).to_array() == [{"count(*)": 10_000}]
-
-
-def test_semicolons_inside_of_a_string_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(text: str) -> bool:
-        raise AssertionError("all of the text would be read again at each semicolon")
-
-    monkeypatch.setattr(sqlite3, "complete_statement", refuse)
-    query = "SELECT '" + ";" * 500_000 + "'"
-    assert statements(query) == [query]
-    with pytest.raises(SqlError, match="1,048,576 characters"):
-        statements(";" * (2**20 + 1))
-
-
-def test_statements_end_where_sqlite_says_they_do() -> None:
-    words = [
-        ";",
-        ";;",
-        "END",
-        "CREATE",
-        "TEMP",
-        "TEMPORARY",
-        "TRIGGER",
-        "EXPLAIN",
-        "a",
-        "+",
-        "-",
-        "/",
-        "--",
-        "/*",
-        "*/",
-        "'",
-        "`",
-        "[",
-        "]",
-        "end",
-        "trigger",
-        "create",
-    ]
-    words += ["\n", '"']
-    rng = random.Random(11)
-    for _ in range(5_000):
-        query = " ".join(rng.choices(words, k=rng.randrange(1, 14))) + rng.choice(["", ";"])
-        parts = statements(query)
-        for part in parts[:-1]:
-            assert sqlite3.complete_statement(part), query
-        for part in parts:
-            for end in range(1, len(part)):
-                if part[end - 1] == ";" and sqlite3.complete_statement(part[:end]):
-                    assert not part[:end].strip(" ;\n") or first_word(part[:end]) == "", (query, part)
 
 
 async def test_a_value_over_two_mebibytes_is_refused(here: Place) -> None:
