@@ -141,6 +141,28 @@ def test_every_layer_is_explained() -> None:
     assert explained == packages | {"clock", "observer", "errors"}
 
 
+def test_the_places_where_to_look_exist() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("## Where to look")[2].partition("\n## ")[0]
+    places = [row.split("|")[2] for row in table.splitlines() if row.startswith("| ")][1:]
+    assert places
+    for place in places:
+        paths = re.findall(r"`([\w-]+(?:[/.][\w.-]+)+|examples)`", place)
+        assert paths, f"no path in {place}"
+        for path in paths:
+            assert (ROOT / path).exists(), f"{path} does not exist"
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    package = ROOT / "src" / "moorings"
+    page = DOCS / "explanation" / "architecture.md"
+    for layers, content in (row for row in rows(page) if row[0] != "layer"):
+        folders = [package / name for name in re.findall(r"`(\w+)`", layers)]
+        for name in re.findall(r"`(\w+(?:\.py|/))`", content):
+            assert any((folder / name).exists() for folder in folders), f"{name} is not in {layers}"
+    for path in re.findall(r"`(\w+/[\w/]*\w\.py)`", prose(page)):
+        assert (package / path).exists(), f"{path} does not exist"
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_workers_in_the_pages_load(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page)):
