@@ -11,6 +11,7 @@ from yarl import URL
 
 from moorings.containers.lifecycle import State
 from moorings.containers.traffic import send
+from moorings.errors import WorkerError
 from moorings.http import Request, Response
 from moorings.objects import schedules
 from moorings.objects.durable_object import DurableObject, inline
@@ -19,6 +20,7 @@ from moorings.objects.schedules import Schedule
 from moorings.observer import ErrorReported
 
 if TYPE_CHECKING:
+    from moorings.containers.connections import Connections
     from moorings.containers.controller import Controller
     from moorings.objects.state import DurableObjectState
 
@@ -95,9 +97,17 @@ class Container(DurableObject):
 
     @inline
     async def container_fetch(self, request: Request | str | URL, port: int | None = None, **options: Any) -> Response:
-        """Like ``fetch``, for a Request or a URL, and to any declared port. Keyword options are those of Request."""
+        """Like ``fetch``, for a Request or a URL, and to any declared port. Keyword options are those of Request.
+
+        Raises WorkerError for a request that asks for an upgrade (a WebSocket): that is what ``fetch`` is for.
+        """
         if not isinstance(request, Request):
             request = Request(URL("http://container").join(URL(request)), **options)
+        if request.upgrade is not None:
+            raise WorkerError(
+                f"container_fetch can't forward an upgrade ({request.upgrade}): use fetch(request), which hands the "
+                "client's connection on"
+            )
         return await send(self._controller, request, port)
 
     def switch_port(self, port: int) -> None:
@@ -110,6 +120,11 @@ class Container(DurableObject):
         if event is None or event.activation is not self._controller.activation:
             raise RuntimeError("switch_port holds for one request: call it inside fetch()")
         event.request.port = port
+
+    @property
+    def connections(self) -> Connections:
+        """The WebSockets that are forwarded to this container: the live set. Iterating goes over a snapshot."""
+        return self._controller.connections
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 

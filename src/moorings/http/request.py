@@ -8,10 +8,10 @@ from functools import lru_cache
 
 from yarl import URL
 
-from moorings.http.grammar import TOKEN
+from moorings.http.grammar import TOKEN, tokens
 from moorings.http.headers import UNSET, Headers, RawFields, Unset
 from moorings.http.message import Body, Message, StoredBody, encode_json, stored
-from moorings.http.request_head import RequestFields, Via, origin_form
+from moorings.http.request_head import RequestFields, Via, origin_form, switchable
 from moorings.http.signal import AbortSignal
 
 _EMPTY = RawFields(b"\r\n\r\n")
@@ -143,6 +143,15 @@ class Request(Message):
         if self._headers is None:
             self._headers = Headers.from_wire(self.fields or _EMPTY, frozen=True)
         return self._headers
+
+    @property
+    def upgrade(self) -> str | None:
+        """The protocol that the client asks to switch to (RFC 9110, 7.8), ``websocket`` mostly; None if it doesn't."""
+        if self.fields is not None:
+            return self.fields.upgrade
+        asked = switchable(self.headers.get("upgrade"))
+        options = ",".join(self.headers.getall("connection", [])).encode("latin-1")
+        return asked if asked is not None and b"upgrade" in tokens(options) else None
 
     @property
     def signal(self) -> AbortSignal:
