@@ -63,8 +63,7 @@ class Connections(Set[ForwardedWebSocket]):
 
     def after_writes(self, action: Callable[[], None]) -> None:
         """Call ``action()`` once the object's writes so far are durable, after the actions given before."""
-        durable = self._activation.durable
-        if not self._waiting and (durable is None or durable.pending() is None):
+        if not self._waiting and self._activation.pending_writes() is None:
             action()
             return
         self._waiting.append(action)

@@ -371,7 +371,7 @@ class ServerConnection(ServerFlow):
         self._writer.lost()
         self._resume_reading(self._pause)
         transport.write(response.head_bytes())
-        upgraded.take_over(transport, early, self.connection_lost, paused=paused)
+        upgraded.take_over(transport, early, self.connection_lost, clock=self._server.clock, paused=paused)
         if self._server.draining:
             self._server.request_ended()
 

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from moorings.clock import Clock
 from moorings.errors import BodyUsed
 from moorings.http.headers import Headers
 from moorings.http.response import Response
@@ -27,7 +28,9 @@ OnLost = Callable[[Exception | None], object]
 class Upgraded(Protocol):
     """The other end of a connection that was upgraded: a tunnel, or code that speaks the protocol."""
 
-    def take_over(self, transport: asyncio.Transport, early: bytes, on_lost: OnLost, *, paused: bool) -> None:
+    def take_over(
+        self, transport: asyncio.Transport, early: bytes, on_lost: OnLost, *, clock: Clock, paused: bool
+    ) -> None:
         """The transport is yours now, its protocol included; called once, the head of the 101 is written.
 
         ``early`` are bytes that came right behind the request. ``paused`` says whether the transport has told its old

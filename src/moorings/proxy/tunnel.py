@@ -120,7 +120,9 @@ class Tunnel:
 
     # --- Upgraded
 
-    def take_over(self, transport: asyncio.Transport, early: bytes, on_lost: OnLost, *, paused: bool) -> None:
+    def take_over(
+        self, transport: asyncio.Transport, early: bytes, on_lost: OnLost, *, clock: Clock, paused: bool
+    ) -> None:
         """See ``http.upgrade.Upgraded``."""
         client = self.client = self.end_of(transport)
         container = self.container
