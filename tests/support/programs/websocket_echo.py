@@ -1,10 +1,10 @@
-"""Echoes WebSocket messages."""
+"""Echoes WebSocket messages; tells its process id to those who ask for ``/pid``."""
 
 import asyncio
 import os
 import signal
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 
 async def echo(websocket: ServerConnection) -> None:
@@ -12,10 +12,18 @@ async def echo(websocket: ServerConnection) -> None:
         await websocket.send(message)
 
 
+def answer(websocket: ServerConnection, request: Request) -> Response | None:
+    return websocket.respond(200, str(os.getpid())) if request.path == "/pid" else None
+
+
 async def main() -> None:
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve(echo, "127.0.0.1", int(os.environ["PORT"]), ping_interval=None):
+    if os.environ.get("STUBBORN"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    port = int(os.environ["PORT"])
+    async with serve(echo, "127.0.0.1", port, process_request=answer, ping_interval=None):
         await stop.wait()
 
 
