@@ -99,7 +99,9 @@ async def test_a_client_in_the_middle_of_a_message_is_told_and_may_finish_it(pla
 
 async def test_a_crash_ends_the_connections_without_a_close_frame(platform: Platform) -> None:
     with await connect(platform, "SILENT") as socket:
-        (program,) = [process for process in platform.containers() if "websocket_echo.py" in " ".join(process.cmdline())]
+        (program,) = [
+            process for process in platform.containers() if "websocket_echo.py" in " ".join(process.cmdline())
+        ]
         program.kill()
         assert (await socket.rest())[:2] == ([], b"")
 
@@ -107,7 +109,7 @@ async def test_a_crash_ends_the_connections_without_a_close_frame(platform: Plat
 @pytest.mark.parametrize("mode", Mode)
 async def test_clients_hear_of_the_platforms_end(mode: Mode, tmp_path: Path) -> None:
     platform = Platform(APPS / "stopping_sockets.py", tmp_path / "platform", mode=mode)
-    with await connect(platform) as telling, await connect(platform, "SILENT") as silent:
+    with platform, await connect(platform) as telling, await connect(platform, "SILENT") as silent:
         stopping = asyncio.get_running_loop().run_in_executor(None, platform.stop)
         told, other = await asyncio.gather(leave(telling), leave(silent))
         await stopping

@@ -4,9 +4,9 @@ import asyncio
 import os
 import signal
 
-from websockets.asyncio.server import broadcast, serve
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-everybody = set()
+everybody: set[ServerConnection] = set()
 
 
 async def talk(websocket):

@@ -358,8 +358,10 @@ class ServerConnection(ServerFlow):
         """
         request, transport = self._request, self.transport
         if request is None or transport is None or request.upgrade is None:
+            response.discard()
             raise WorkerError("the handler returned a 101, and the request did not ask to switch protocols")
         if self._reader is not None:
+            response.discard()
             raise WorkerError("the handler returned a 101 before the request's body had arrived")
         upgraded = self.upgraded = response.release()
         early = b"".join(self._held)

@@ -109,6 +109,7 @@ class Tunnel:
         self._on_lost: OnLost | None = None
         self._rest = rest
         self._timer: TimerHandle | None = None
+        self._deadline = 0.0
         self.client: End | None = None
         self.container = self.end_of(transport)
         self.container.pause()
@@ -209,10 +210,13 @@ class Tunnel:
             self.client.reset()
 
     def arm(self, seconds: float) -> None:
-        """End in ``seconds`` at the latest."""
+        """End in ``seconds`` at the latest; an earlier deadline stays."""
+        at = self.clock.monotonic() + seconds
+        if self._on_end is None or (self._timer is not None and self._deadline <= at):
+            return
         self.disarm()
-        if self._on_end is not None:
-            self._timer = self.clock.call_later(seconds, self.expired)
+        self._deadline = at
+        self._timer = self.clock.call_later(seconds, self.expired)
 
     def disarm(self) -> None:
         """No deadline any more."""

@@ -255,10 +255,20 @@ class ForwardedWebSocket(Tunnel):
         """See Tunnel. While it is being closed here, each side ends on its own."""
         if (end is self.container and self._farewell()) or self.is_closing:
             end.close()
+        elif end is self.container and self.container.frames.closed and self._client_closed():
+            end.close()  # the closing handshake was complete: the client's connection ends as the container's does
+            self._close_client()
         else:
             super().eof(end)
             if end is self.container:
                 self.arm(_LINGER)
+
+    def _client_closed(self) -> bool:
+        return self.client is not None and self.client.frames.closed
+
+    def _close_client(self) -> None:
+        if self.client is not None:
+            self.client.close()
 
     def peer_lost(self, end: End, peer: End, exc: Exception | None) -> None:
         """See Tunnel."""
