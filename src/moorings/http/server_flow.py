@@ -46,7 +46,18 @@ class Pause(IntFlag):
 class ServerFlow(asyncio.Protocol):
     """The part of a server connection that knows nothing of requests."""
 
-    __slots__ = ("_clock", "_deadline", "_gone", "_limits", "_look", "_loop", "_pause", "state", "transport", "upgraded")
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_gone",
+        "_limits",
+        "_look",
+        "_loop",
+        "_pause",
+        "state",
+        "transport",
+        "upgraded",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limits: Limits) -> None:
         self._loop = loop
