@@ -11,6 +11,7 @@ back.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,7 @@ from yarl import URL
 from moorings.clock import Clock, TimerHandle
 from moorings.errors import BadRequest, MooringsError, WebSocketClosed
 from moorings.http.close_frame import GOING_AWAY, GOING_AWAY_REASON, close_payload
+from moorings.http.headers import Headers
 from moorings.http.upgrade import OnLost, UpgradeResponse, reset
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class WebSocket:
             raise BadRequest((answer.body or b"").decode().partition("\n")[0] or "this is no WebSocket handshake")
         self._frames = Frames(Side.SERVER, max_size=max_message)
         self._frames.extensions = handshake.extensions
-        self._headers = [(name, value) for name, value in answer.headers.raw_items() if name.lower() not in _OWN]
+        self._headers = Headers([field for field in answer.headers.raw_items() if field[0].lower() not in _OWN])
+        self._response: weakref.ref[UpgradeResponse] | None = None
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._connection: _Connection | None = None
@@ -99,7 +102,12 @@ class WebSocket:
     @property
     def response(self) -> UpgradeResponse:
         """The 101 that accepts it, to be returned by the handler."""
-        return UpgradeResponse("websocket", self, headers=self._headers)
+        response = None if self._response is None else self._response()
+        if response is None:
+            response = UpgradeResponse("websocket", self)
+            response._headers = self._headers
+            self._response = weakref.ref(response)  # weak: a response that nobody sends ends the socket
+        return response
 
     # --- receiving
 
@@ -293,8 +301,14 @@ class WebSocket:
             connection.data_received(early)
 
     def drop(self) -> None:
-        """See ``http.upgrade.Upgraded``."""
-        self._end()
+        """See ``http.upgrade.Upgraded``. Whoever looks at the response more than once may have it made again."""
+        if not self._loop.is_closed():
+            self._loop.call_soon(self._dropped)
+
+    def _dropped(self) -> None:
+        response = None if self._response is None else self._response()
+        if self._connection is None and (response is None or response.upgraded is None):
+            self._end()
 
     def go_away(self) -> None:
         """See ``http.upgrade.Upgraded``."""
