@@ -20,11 +20,14 @@ if TYPE_CHECKING:
         ObjectReset,
         PortNotReady,
         UpstreamError,
+        WebSocketClosed,
     )
     from moorings.http import AbortSignal, Headers, Redirects, Request, Response
+    from moorings.http.websocket import WebSocket
     from moorings.objects.durable_object import DurableObject
     from moorings.objects.fetching import fetch
     from moorings.objects.identity import ObjectId
+    from moorings.proxy import ForwardedWebSocket
     from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
 
@@ -35,6 +38,7 @@ __all__ = [
     "ContainerNotRunning",
     "DeadlockError",
     "DurableObject",
+    "ForwardedWebSocket",
     "Headers",
     "MooringsError",
     "NoInstanceAvailable",
@@ -47,6 +51,8 @@ __all__ = [
     "ScheduledController",
     "State",
     "UpstreamError",
+    "WebSocket",
+    "WebSocketClosed",
     "WorkerEntrypoint",
     "fetch",
     "get_container",
@@ -67,11 +73,14 @@ _HOMES = {
         "ObjectReset",
         "PortNotReady",
         "UpstreamError",
+        "WebSocketClosed",
     ),
     "moorings.http": ("AbortSignal", "Headers", "Redirects", "Request", "Response"),
+    "moorings.http.websocket": ("WebSocket",),
     "moorings.objects.durable_object": ("DurableObject",),
     "moorings.objects.fetching": ("fetch",),
     "moorings.objects.identity": ("ObjectId",),
+    "moorings.proxy": ("ForwardedWebSocket",),
     "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),
 }

@@ -85,6 +85,21 @@ class ClientDisconnected(MooringsError):
     status = 499
 
 
+class WebSocketClosed(MooringsError):
+    """A WebSocket was used after its end.
+
+    ``close_code`` and ``reason`` are those of the close frame that was received, 1006 where there was none
+    (RFC 6455, 7.1.5).
+    """
+
+    code = "websocket_closed"
+
+    def __init__(self, message: str, *, close_code: int | None = None, reason: str = "") -> None:
+        super().__init__(message)
+        self.close_code = close_code
+        self.reason = reason
+
+
 class BodyUsed(MooringsError):
     """A body was read a second time; bodies are streamed and can be read once (Fetch standard)."""
 

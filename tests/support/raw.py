@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -261,6 +261,12 @@ class Connection:
         except TimeoutError:
             return Ending.OPEN
         return self._ending
+
+    async def arrival(self, enough: Callable[[bytes], bool]) -> None:
+        """Wait until ``enough(surplus)``. Raises Truncated where the connection ends before."""
+        while not enough(self.surplus):
+            if not await self._fill():
+                raise Truncated("while more was awaited", self.surplus, self._ending)
 
     # --- bytes ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from yarl import URL
 
 from moorings.containers.lifecycle import State
 from moorings.containers.traffic import send
+from moorings.errors import WorkerError
 from moorings.http import UNSET, Request, Response
 from moorings.objects import schedules
 from moorings.objects.durable_object import DurableObject, inline
@@ -20,6 +21,7 @@ from moorings.objects.schedules import Schedule
 from moorings.observer import ErrorReported
 
 if TYPE_CHECKING:
+    from moorings.containers.connections import Connections
     from moorings.containers.controller import Controller
     from moorings.objects.state import DurableObjectState
 
@@ -108,8 +110,14 @@ class Container(DurableObject):
         """Like ``fetch``, for a Request or a URL, and to any declared port.
 
         ``method``, ``headers``, ``body`` and ``json`` are those of ``Request`` and replace a given Request's own.
+        Raises WorkerError for a request that asks for an upgrade (a WebSocket): that is what ``fetch`` is for.
         """
         made = request_for(request, method=method, headers=headers, body=body, json=json)
+        if made.upgrade is not None:
+            raise WorkerError(
+                f"container_fetch can't forward an upgrade ({made.upgrade}): use fetch(request), which hands the "
+                "client's connection on"
+            )
         return await send(self._controller, made, port)
 
     def switch_port(self, port: int) -> None:
@@ -122,6 +130,11 @@ class Container(DurableObject):
         if event is None or event.activation is not self._controller.activation:
             raise RuntimeError("switch_port holds for one request: call it inside fetch()")
         event.request.port = port
+
+    @property
+    def connections(self) -> Connections:
+        """The WebSockets that are forwarded to this container: the live set. Iterating goes over a snapshot."""
+        return self._controller.connections
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 

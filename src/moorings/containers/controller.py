@@ -16,6 +16,7 @@ from typing import Any
 from moorings.containers import lifecycle
 from moorings.containers.activity import Activity
 from moorings.containers.bookkeeping import Bookkeeping
+from moorings.containers.connections import Connections
 from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
@@ -61,6 +62,7 @@ class Controller:
         """Ports that a request may be sent to at once: seen accepting, and ``on_start`` is over."""
         self.activity = Activity(service.clock, options.sleep_after, self._idle)
         self.tasks = Tasks(activation.report)
+        self.connections = Connections(activation, self.tasks)
         self._starting: asyncio.Task[Incarnation] | None = None
         self.ending = Ending(self)
         self.books = Bookkeeping(self)
@@ -346,7 +348,7 @@ class Controller:
         self.incarnation = None
         self.books.ended(incarnation.token, exit)
         recorded = self.move(lifecycle.exit_move(exit, frozenset(incarnation.signals_sent)), exit_code=exit.code)
-        incarnation.abort_connections()
+        incarnation.end_connections()
         self.slots.release()
         self.service.unroute(incarnation.token)
         self.tasks.spawn("on_exit", self._after_exit(incarnation, exit, recorded))

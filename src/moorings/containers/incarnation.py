@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from typing import Any
 
-from moorings.proxy import UpstreamPool
+from moorings.proxy import Tunnel, UpstreamPool
 from moorings.runtimes.base import Exit, Running
 
 
@@ -29,6 +29,7 @@ class Incarnation:
         "started",
         "stopping",
         "token",
+        "tunnels",
     )
 
     def __init__(self, token: str | None = None) -> None:
@@ -45,6 +46,7 @@ class Incarnation:
         self.open_ports: set[int] = set()
         self.probes: dict[int, asyncio.Task[None]] = {}
         self.pools: dict[int, UpstreamPool] = {}
+        self.tunnels: set[Tunnel] = set()
         self.signals_sent: set[int] = set()
         self.stopping = False
         self.started = False
@@ -57,12 +59,21 @@ class Incarnation:
         for pool in self.pools.values():
             pool.close()
 
-    def abort_connections(self) -> None:
-        """Break every connection into the container: it is gone."""
+    def end_connections(self) -> None:
+        """The container is gone: break exchanges off, and let tunnels end with what was sent through them last."""
         for pool in self.pools.values():
             pool.abort()
+        for tunnel in list(self.tunnels):
+            tunnel.container_ended()
+
+    def abort_connections(self) -> None:
+        """Break every connection into the container, tunnels included: the platform goes."""
+        for pool in self.pools.values():
+            pool.abort()
+        for tunnel in list(self.tunnels):
+            tunnel.abort()
 
     async def connections_closed(self) -> None:
-        """After ``abort_connections``: wait until nothing is sent or connected any more."""
+        """After ``end_connections`` or ``abort_connections``: wait until nothing is sent or connected any more."""
         for pool in list(self.pools.values()):
             await pool.wait_closed()

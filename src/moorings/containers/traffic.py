@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moorings.containers.connections import tunnels_of
 from moorings.containers.waiting import first_of
 from moorings.errors import ConfigError
 from moorings.http import Request, Response
 from moorings.objects.event import current_event
-from moorings.proxy import ConnectFailed, forward
+from moorings.proxy import ConnectFailed, forward, switch
 
 if TYPE_CHECKING:
     from moorings.containers.controller import Controller
@@ -40,6 +41,8 @@ async def send(controller: Controller, request: Request, port: int | None = None
     """Forward a request into the container, starting it and waiting for the port where need be."""
     port = port_of(controller, request, port)
     activity = controller.activity
+    fields = request.fields
+    upgrade = request.upgrade if fields is None else fields.upgrade
     for attempt in (1, 2):
         activity.begin()
         try:
@@ -52,7 +55,9 @@ async def send(controller: Controller, request: Request, port: int | None = None
             activity.end()
             raise
         try:
-            return await forward(request, pool, on_end=activity.end)
+            if upgrade is None:
+                return await forward(request, pool, on_end=activity.end)
+            return await switch(request, pool, tunnels_of(controller, incarnation, request), on_end=activity.end)
         except ConnectFailed:
             # Nothing was written. Where the container has just ended, a new one serves the request.
             if attempt == 2:

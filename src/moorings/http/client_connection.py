@@ -77,6 +77,10 @@ class Exchange:
             connection.drop()
         self.fail(error)
 
+    def switched(self, connection: ClientConnection, head: ResponseHead, rest: bytes) -> bool:
+        """The answer is a 101, with ``rest`` behind it; whether that was asked for and dealt with."""
+        return False
+
     def __call__(self) -> None:
         """The signal is set."""
         self.abort(ClientDisconnected("the client went away"))
@@ -200,6 +204,13 @@ class ClientConnection(asyncio.Protocol):
         self._aborted = True
         if self.transport is not None:
             self.transport.abort()
+
+    def release(self) -> asyncio.Transport | None:
+        """Let go of the transport, for another protocol to take over; this connection counts as lost."""
+        transport, self.transport = self.transport, None
+        self._exchange = None
+        self._on_lost(self)
+        return transport
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -354,6 +365,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _interim_received(self, head: ResponseHead, data: bytes) -> None:
         self._interim += 1
+        exchange = self._exchange
+        if head.status == 101 and exchange is not None and not self._uploading:
+            rest = data[head.size :]
+            if exchange.switched(self, head, rest):
+                return
         if head.status == 101 or self._interim > _MAX_INTERIM:
             self._break(UpstreamError("the upstream switched protocols, which it was not asked to do"))
             return

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from moorings.http.grammar import TOKEN
+from moorings.http.grammar import TOKEN, tokens
 from moorings.http.headers import UNSET, Headers, RawFields, Unset
 from moorings.http.message import Body, Message, StoredBody, encode_json, stored
-from moorings.http.request_head import RequestFields, Via, origin_form
+from moorings.http.request_head import RequestFields, Via, origin_form, switchable
 from moorings.http.signal import AbortSignal
+
+if TYPE_CHECKING:
+    from moorings.http.websocket import MessageGate, WebSocket
 
 _EMPTY = RawFields(b"\r\n\r\n")
 _METHOD = TOKEN.decode() + "+"
@@ -43,7 +47,9 @@ class Request(Message):
     port. Methods are upper case. TypeError or ValueError for arguments that can't be sent.
     """
 
-    __slots__ = ("_signal", "_url", "_wire", "container_port", "fields", "method", "target")
+    __slots__ = ("_gate", "_signal", "_url", "_wire", "container_port", "fields", "method", "target")
+
+    _gate: MessageGate | None  # unset until ``gate_messages``
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Request(Message):
             self.container_port = source.container_port
             self._wire = source._wire
             self._signal = source.signal
+            self._gate = getattr(source, "_gate", None)
         if method is not None:
             self.method = _checked_method(method)
         self._set_headers(source, headers)
@@ -144,6 +151,29 @@ class Request(Message):
         if self._headers is None:
             self._headers = Headers.from_wire(self.fields or _EMPTY, frozen=True)
         return self._headers
+
+    @property
+    def upgrade(self) -> str | None:
+        """The protocol that the client asks to switch to (RFC 9110, 7.8), ``websocket`` mostly; None if it doesn't."""
+        if self.fields is not None:
+            return self.fields.upgrade
+        asked = switchable(self.headers.get("upgrade"))
+        options = ",".join(self.headers.getall("connection", [])).encode("latin-1")
+        return asked if asked is not None and b"upgrade" in tokens(options) else None
+
+    def accept_websocket(self, *, protocols: Sequence[str] = (), max_message: int = 1024 * 1024) -> WebSocket:
+        """Accept a WebSocket here, in Python: return its ``response`` from the handler, and use it from then on.
+
+        ``protocols`` are the subprotocols that are spoken here, the preferred one first; a message over ``max_message``
+        bytes closes it with 1009. Raises BadRequest (400) where the request is no WebSocket handshake.
+        """
+        from moorings.http.websocket import WebSocket  # the library is loaded where somebody needs it
+
+        return WebSocket(self, protocols=protocols, max_message=max_message, gate=getattr(self, "_gate", None))
+
+    def gate_messages(self, gate: MessageGate) -> None:
+        """A WebSocket that is accepted from here on belongs to an object with these gates."""
+        self._gate = gate
 
     @property
     def signal(self) -> AbortSignal:

@@ -93,6 +93,7 @@ class RequestFields(RawFields):
         "minor",
         "plain",
         "te",
+        "upgrade",
     )
 
     def __init__(self, raw: bytes, minor: int) -> None:
@@ -103,6 +104,7 @@ class RequestFields(RawFields):
         self.connection: bytes | None = None
         self.expects_continue = False
         self.te: bytes | None = None
+        self.upgrade: str | None = None  # the protocol that the client asks to switch to
         self.forwarded: dict[bytes, bytes] = {}  # the client's own X-Forwarded-* fields
         self.plain = True
         self.hops: list[tuple[int, int]] = []  # where in ``raw`` the fields are that aren't sent on
@@ -229,6 +231,8 @@ def _interpret(fields: RequestFields, found: Iterator[re.Match[bytes]], minor: i
     if fields.connection is not None and fields.connection != b"keep-alive":
         options = tokens(fields.connection)
         fields.keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+        if b"upgrade" in options and minor == 1:
+            fields.upgrade = switchable(fields.first("upgrade"))
     elif fields.connection is not None:
         fields.keep_alive = True
 
@@ -262,14 +266,9 @@ def _note(fields: RequestFields, name: bytes, value: bytes, minor: int) -> None:
         fields.forwarded[known] = value if before is None else before + b", " + value
 
 
-def wants_upgrade(fields: RequestFields) -> str | None:
-    """The protocol that the client asks to switch to, if it does so properly (RFC 9110, 7.8); h2c is ignored."""
-    if fields.connection is None or b"upgrade" not in tokens(fields.connection):
-        return None
-    asked = fields.first("upgrade")
-    if asked is None or asked.lower() == "h2c" or fields.minor == 0:
-        return None
-    return asked
+def switchable(asked: str | None) -> str | None:
+    """The value of an Upgrade field where it asks for what may be switched to (RFC 9110, 7.8); h2c is ignored."""
+    return None if not asked or asked.lower() == "h2c" else asked
 
 
 def _second_opinion(head: bytes) -> None:
@@ -310,6 +309,8 @@ class Via:
             lines += b"Transfer-Encoding: chunked\r\n"
         if fields.te is not None and b"trailers" in tokens(fields.te):
             lines += b"TE: trailers\r\nConnection: TE\r\n"
+        if fields.upgrade is not None:
+            lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % fields.upgrade.encode("latin-1")
         return b"%b%b\r\n" % (raw[:-2], lines)
 
     def _lines(self, host: bytes, given: dict[bytes, bytes]) -> bytes:

@@ -22,6 +22,7 @@ from moorings.http.request_head import RequestFields
 from moorings.http.response import Response
 from moorings.http.response_head import with_connection, without_chunked
 from moorings.http.serialize import declared_length, field_lines, framing_line, status_line, trailer_block
+from moorings.http.upgrade import UpgradeResponse
 
 if TYPE_CHECKING:
     from moorings.http.server import HttpServer
@@ -104,7 +105,11 @@ class ResponseWriter:
                 self._transport.write(message if forward is head.data else forward + message[head.size :])
                 connection.response_complete()
                 return None
-            return self._send_received(response)
+            if response.status != 101:
+                return self._send_received(response)
+        if isinstance(response, UpgradeResponse):
+            connection.switch_protocols(response)
+            return None
         return self._send_made(response)
 
     # --- heads
@@ -321,7 +326,9 @@ class ResponseWriter:
 
 
 def discard(response: Response) -> None:
-    """Close the body of a response that nobody wants."""
+    """Close the body of a response that nobody wants, or what is behind a 101."""
+    if isinstance(response, UpgradeResponse):
+        response.discard()
     body = response._body
     if isinstance(body, OwnedBody):
         body = body.stream

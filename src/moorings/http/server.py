@@ -86,6 +86,21 @@ class HttpServer:
             timer.cancel()
             self._idle = None
 
+    async def end_upgraded(self, timeout: float) -> None:
+        """Ask upgraded connections to end (WebSockets: a close frame with 1001), and wait up to ``timeout`` seconds."""
+        left = [connection for connection in self.connections if connection.upgraded is not None]
+        if not left:
+            return
+        gone = asyncio.gather(*(asyncio.shield(connection.gone()) for connection in left))
+        for connection in left:
+            if connection.upgraded is not None:
+                connection.upgraded.go_away()
+        timer = self.clock.call_later(timeout, gone.cancel)
+        try:
+            await asyncio.wait((gone,))
+        finally:
+            timer.cancel()
+
     async def close(self) -> None:
         """Abort every connection, cancel every handler, and wait until all have ended. Idempotent."""
         self.draining = True

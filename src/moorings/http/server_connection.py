@@ -20,7 +20,6 @@ from moorings.errors import (
     ContentTooLarge,
     HeaderFieldsTooLarge,
     MooringsError,
-    NotImplementedByServer,
     RequestTimeout,
     WorkerError,
 )
@@ -33,11 +32,11 @@ from moorings.http.request_head import (
     check_authority,
     request_fields,
     request_line,
-    wants_upgrade,
 )
 from moorings.http.response import Response
 from moorings.http.response_writer import ResponseWriter, discard
 from moorings.http.server_flow import Pause, ServerFlow, State
+from moorings.http.upgrade import UpgradeResponse
 
 if TYPE_CHECKING:
     from moorings.http.server import HttpServer
@@ -182,8 +181,6 @@ class ServerConnection(ServerFlow):
         if not known or fields is None:
             head = data if end == len(data) else data[:end]
             fields = request_fields(head, eol, minor, self._limits.headers, fields)
-            if not fields.plain and wants_upgrade(fields) is not None:
-                raise NotImplementedByServer("upgrades are not implemented here")
             self._fields = fields
         if target[0] != 47:
             check_authority(target, fields)
@@ -245,7 +242,7 @@ class ServerConnection(ServerFlow):
             return
         try:
             pending = self._writer.send(response)
-        except BodyUsed as error:
+        except (BodyUsed, WorkerError) as error:
             pending = self._writer.send(self._error_response(request, error))
         if pending is not None:
             try:
@@ -354,6 +351,32 @@ class ServerConnection(ServerFlow):
         if self._server.draining:
             self._server.request_ended()
 
+    def switch_protocols(self, response: UpgradeResponse) -> None:
+        """Answer with a 101: from here on the transport belongs to what is behind it.
+
+        Raises WorkerError where the request did not ask for it, BodyUsed where the response was sent before.
+        """
+        request, transport = self._request, self.transport
+        if request is None or transport is None or request.upgrade is None:
+            response.discard()
+            raise WorkerError("the handler returned a 101, and the request did not ask to switch protocols")
+        if self._reader is not None:
+            response.discard()
+            raise WorkerError("the handler returned a 101 before the request's body had arrived")
+        upgraded = self.upgraded = response.release()
+        early = b"".join(self._held)
+        self._held.clear()
+        self._request = self._fields = self.task = None
+        self.state = State.UPGRADED
+        self._deadline.stop()
+        paused = self._writer.paused
+        self._writer.lost()
+        self._resume_reading(self._pause)
+        transport.write(response.head_bytes())
+        upgraded.take_over(transport, early, self.connection_lost, clock=self._server.clock, paused=paused)
+        if self._server.draining:
+            self._server.request_ended()
+
     def _drop_body(self) -> None:
         if self.unread_body:
             self._linger()
@@ -376,7 +399,7 @@ class ServerConnection(ServerFlow):
             self.data_received(data)
 
     def _hold(self, data: bytes) -> None:
-        if not self._writer.keep_alive:
+        if not self._writer.keep_alive and (self._fields is None or self._fields.upgrade is None):
             return  # nothing after the last request of a connection is looked at
         self._held.append(data)
         if sum(map(len, self._held)) >= _HOLD:

@@ -19,6 +19,7 @@ from moorings.clock import Clock
 from moorings.http.deadline import Deadline
 from moorings.http.limits import Limits
 from moorings.http.peer import LOOK_EVERY, peer_left
+from moorings.http.upgrade import Upgraded
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
@@ -28,6 +29,7 @@ class State(Enum):
 
     HEAD = "head"  # waiting for a request head
     BUSY = "busy"  # a request is in progress, or the rest of its body is being dropped
+    UPGRADED = "upgraded"  # handed over: it belongs to another protocol
     LINGER = "linger"  # answered and half-closed; what comes is dropped
     CLOSED = "closed"
 
@@ -44,7 +46,18 @@ class Pause(IntFlag):
 class ServerFlow(asyncio.Protocol):
     """The part of a server connection that knows nothing of requests."""
 
-    __slots__ = ("_clock", "_deadline", "_gone", "_limits", "_look", "_loop", "_pause", "state", "transport")
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_gone",
+        "_limits",
+        "_look",
+        "_loop",
+        "_pause",
+        "state",
+        "transport",
+        "upgraded",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limits: Limits) -> None:
         self._loop = loop
@@ -56,6 +69,7 @@ class ServerFlow(asyncio.Protocol):
         self._gone: asyncio.Future[None] | None = None
         self.state = State.HEAD
         self.transport: asyncio.Transport | None = None
+        self.upgraded: Upgraded | None = None  # what the connection has become
 
     def abort(self) -> None:
         """Reset the connection, so that the client can't take what it got for the whole."""

@@ -136,6 +136,8 @@ class Activation:
 
     async def fetch(self, request: Request) -> Response:
         """Deliver a request to the user's ``fetch``. Raises WorkerError where it returns no Response."""
+        if request.upgrade is not None:
+            request.gate_messages(self)
         response = await self.deliver("fetch", lambda instance: instance.fetch(request), counted=True)
         if not isinstance(response, Response):
             raise WorkerError(
@@ -196,6 +198,16 @@ class Activation:
             pending = self.durable.pending()
             if pending is not None:
                 await pending
+
+    def pending_writes(self) -> Awaitable[None] | None:
+        """What to await until every write that the object has made so far is durable; None where they are."""
+        return None if self.durable is None else self.durable.pending()
+
+    async def admitted(self) -> None:
+        """Hold the current event while another one's ``block_concurrency_while`` runs."""
+        event = current_event.get()
+        if event is not None and event.activation is self and self.gate.holds(event):
+            await self.gate.enter(event)
 
     def instantiated(self) -> Any:
         """The user's instance, made now if there is none. Raises what its constructor raises."""

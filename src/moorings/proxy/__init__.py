@@ -3,5 +3,8 @@
 from moorings.errors import ConnectFailed
 from moorings.proxy.forward import forward
 from moorings.proxy.pool import UpstreamPool
+from moorings.proxy.switching import switch
+from moorings.proxy.tunnel import Tunnel
+from moorings.proxy.websocket import ForwardedWebSocket
 
-__all__ = ["ConnectFailed", "UpstreamPool", "forward"]
+__all__ = ["ConnectFailed", "ForwardedWebSocket", "Tunnel", "UpstreamPool", "forward", "switch"]

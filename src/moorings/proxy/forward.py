@@ -110,6 +110,9 @@ def _made_head(request: Request, pool: UpstreamPool, body: RequestBody) -> tuple
         length = Framing.CHUNKED if declared is None else declared
     if body is not None or request.method in _WITH_BODY:
         lines.append(framing_line(length))
+    upgrade = request.upgrade
+    if upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade.encode("latin-1"))
     lines.append(b"\r\n")
     return b"".join(lines), body, length
 

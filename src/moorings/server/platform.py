@@ -235,12 +235,15 @@ class Platform:
         """
         stop_containers = self.options.mode is Mode.DEV or self.options.stop_containers
         if self._server is not None and self._service is not None:
-            if stop_containers and self.options.mode is Mode.DEV:
+            if not stop_containers:
+                await asyncio.gather(self._drain(), self._end_upgraded())
+            elif self.options.mode is Mode.DEV:
                 await asyncio.gather(self._drain(), self._stop_containers())
+                await self._end_upgraded()
             else:
                 await self._drain()
-                if stop_containers:
-                    await self._stop_containers()
+                await self._stop_containers()
+                await self._end_upgraded()
         await self._close(OnClose.KILL if stop_containers else OnClose.KEEP)
         return tuple(self._left_over)
 
@@ -255,6 +258,12 @@ class Platform:
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
         drain = asyncio.gather(self._server.drain(timeout), self._end_crons(grace=timeout))
         await self._ended_before_hurry(drain)
+
+    async def _end_upgraded(self) -> None:
+        """End WebSockets and other tunnels. Where containers are stopped, that is up to them first (``on_stop``)."""
+        assert self._server is not None
+        timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
+        await self._ended_before_hurry(asyncio.gather(self._server.end_upgraded(timeout)))
 
     async def _end_crons(self, *, grace: float) -> None:
         if self._cron is not None:

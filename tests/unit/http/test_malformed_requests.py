@@ -108,7 +108,6 @@ MALFORMED = {
     "line too long": f"GET /{'a' * 70000} HTTP/1.1\r\n{H}\r\n",
     "too many fields": f"GET / HTTP/1.1\r\n{H}{''.join(f'A{n}: b{chr(13)}{chr(10)}' for n in range(200))}\r\n",
     "unknown expectation": f"POST / HTTP/1.1\r\n{H}Expect: tea\r\nContent-Length: 1\r\n\r\nx",
-    "websocket": f"GET / HTTP/1.1\r\n{H}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n",
 }
 
 

@@ -1,0 +1,226 @@
+"""WebSockets that end in Python: the handshake, messages, closing, back-pressure, and the gates of their object."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
+
+from moorings.errors import StoreError, WebSocketClosed
+from moorings.http import Request, Response
+from moorings.http.websocket import WebSocket
+from tests.unit.http.wire import PATIENCE, dialled, get, served, until
+
+Talk = Callable[[WebSocket], Awaitable[None]]
+
+
+class Accepting:
+    """A handler that accepts, and talks in a task that its owner awaits."""
+
+    def __init__(self, talk: Talk, *, protocols: tuple[str, ...] = (), gate: Gate | None = None) -> None:
+        self._talk = talk
+        self._protocols = protocols
+        self._gate = gate
+        self.tasks: list[asyncio.Task[None]] = []
+        self.sockets: list[WebSocket] = []
+
+    async def __call__(self, request: Request) -> Response:
+        if self._gate is not None:
+            request.gate_messages(self._gate)
+        ws = request.accept_websocket(protocols=self._protocols)
+        self.sockets.append(ws)
+
+        async def talk() -> None:
+            await self._talk(ws)
+
+        self.tasks.append(asyncio.get_running_loop().create_task(talk()))
+        return ws.response
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*self.tasks)
+
+
+class Gate:
+    """Writes that are durable when a test says so."""
+
+    def __init__(self) -> None:
+        self.pending: asyncio.Future[None] | None = None
+
+    def pending_writes(self) -> Awaitable[None] | None:
+        return self.pending
+
+    async def admitted(self) -> None:
+        return None
+
+    def write(self) -> asyncio.Future[None]:
+        self.pending = asyncio.get_running_loop().create_future()
+        return self.pending
+
+    def written(self) -> None:
+        assert self.pending is not None
+        pending, self.pending = self.pending, None
+        pending.set_result(None)
+
+
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+def url(port: int) -> str:
+    return f"ws://127.0.0.1:{port}/"
+
+
+async def test_messages_come_and_go_with_compression_and_a_subprotocol() -> None:
+    handler = Accepting(echo, protocols=("new", "old"))
+    async with served(handler) as s:
+        async with connect(url(s.port), subprotocols=["old", "new"]) as client:  # type: ignore[list-item]  # plain str
+            assert client.subprotocol == "new"
+            assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
+            for message in ("text", b"bytes", "*" * 100_000, ""):
+                await client.send(message)
+                assert await client.recv() == message
+        await handler.ended()
+        assert (handler.sockets[0].code, handler.sockets[0].protocol) == (1000, "new")
+
+
+async def test_a_request_that_is_no_handshake_is_refused_with_400() -> None:
+    handler = Accepting(echo)
+    async with served(handler) as s, dialled(s.port) as client:
+        assert (await client.ask(get())).status == 400
+        upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        assert (await client.ask(get(extra=upgrade))).status == 400
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 12\r\n"
+        assert (await client.ask(get(extra=upgrade + key))).status == 400
+
+
+async def test_a_client_that_speaks_other_subprotocols_only_is_refused() -> None:
+    async with served(Accepting(echo, protocols=("a",))) as s:
+        with pytest.raises((InvalidStatus, NegotiationError)):
+            await connect(url(s.port), subprotocols=["b"])  # type: ignore[list-item]  # plain str
+
+
+async def test_closing_here_tells_the_client_and_ends_the_iteration() -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.close(4001, "enough")
+        assert [message async for message in ws] == []
+        with pytest.raises(WebSocketClosed):
+            ws.send("late")
+
+    handler = Accepting(talk)
+    async with served(handler) as s, connect(url(s.port)) as client:
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert (client.close_code, client.close_reason) == (4001, "enough")
+        await handler.ended()
+
+
+async def test_a_client_that_is_cut_off_ends_the_iteration_with_1006_and_sends_do_nothing() -> None:
+    async def talk(ws: WebSocket) -> None:
+        with pytest.raises(WebSocketClosed, match="1006"):
+            await ws.receive()
+        await ws.send("nobody")
+
+    handler = Accepting(talk)
+    async with served(handler) as s:
+        client = await connect(url(s.port))
+        client.transport.abort()
+        await handler.ended()
+        assert handler.sockets[0].code == 1006
+
+
+async def test_a_message_waits_for_the_writes_before_it_and_keeps_its_place() -> None:
+    gate = Gate()
+
+    async def talk(ws: WebSocket) -> None:
+        async for message in ws:
+            gate.write()
+            ws.send(f"{message!s} 1")
+            ws.send(f"{message!s} 2")
+
+    handler = Accepting(talk, gate=gate)
+    async with served(handler) as s, connect(url(s.port)) as client:
+        await client.send("a")
+        await until(lambda: gate.pending is not None)
+        await (await client.ping())  # what is written here comes after what was not held back
+        gate.written()
+        assert [await client.recv(), await client.recv()] == ["a 1", "a 2"]
+
+
+async def test_writes_that_fail_break_the_connection_off_and_nothing_is_told() -> None:
+    gate = Gate()
+
+    async def talk(ws: WebSocket) -> None:
+        async for message in ws:
+            pending = gate.write()
+            ws.send(message)
+            pending.set_exception(StoreError("the disk is full"))
+
+    handler = Accepting(talk, gate=gate)
+    async with served(handler) as s, connect(url(s.port)) as client:
+        await client.send("a")
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        await handler.ended()
+
+
+async def test_messages_that_nobody_reads_hold_the_client_back() -> None:
+    go = asyncio.Event()
+    count = 0
+
+    async def talk(ws: WebSocket) -> None:
+        nonlocal count
+        await go.wait()
+        async for _ in ws:
+            count += 1
+
+    handler = Accepting(talk)
+    async with served(handler) as s, connect(url(s.port), compression=None) as client:
+        sending = asyncio.gather(*(client.send(b"*" * 100_000) for _ in range(200)))
+        done, _ = await asyncio.wait((sending,), timeout=0.2)
+        assert not done
+        go.set()
+        await sending
+        await client.close()
+        await handler.ended()
+        assert count == 200
+
+
+async def test_the_headers_of_the_response_can_be_changed_before_it_is_returned() -> None:
+    async def handler(request: Request) -> Response:
+        ws = request.accept_websocket()
+        ws.response.headers["X-Room"] = "7"
+        await asyncio.sleep(0)
+        return ws.response
+
+    async with served(handler) as s, connect(url(s.port)) as client:
+        assert client.response is not None
+        assert client.response.headers["X-Room"] == "7"
+
+
+async def test_a_platform_that_stops_tells_the_client_1001() -> None:
+    async with served(Accepting(echo)) as s, connect(url(s.port)) as client:
+        ending = asyncio.gather(s.server.end_upgraded(PATIENCE))
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+        assert client.close_code == 1001
+        await ending
+
+
+async def test_a_socket_whose_101_is_never_sent_ends() -> None:
+    sockets = []
+
+    async def handler(request: Request) -> Response:
+        ws = request.accept_websocket()
+        sockets.append(ws)
+        assert ws.response.status == 101
+        return Response("no", status=403)
+
+    async with served(handler) as s:
+        with pytest.raises(InvalidStatus):
+            await connect(url(s.port))
+        assert [message async for message in sockets[0]] == []
