@@ -1,4 +1,4 @@
-"""One container's row in the store: written with every move, and waited for before the hook that announces it.
+"""One container's row in the store: written with every move, before the hook that announces it runs.
 
 A store that refuses a write is reported, and the container goes on: what runs must not fail because a disk is full.
 """

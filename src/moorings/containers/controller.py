@@ -360,9 +360,9 @@ class Controller:
             self._failed(error)
         elif incarnation.last_words is not None:
             await incarnation.last_words
-        durable = await self.books.durable(recorded)
+        # At once, before any request can find what the instance remembers of a program that is gone.
         await self.tell_exit(incarnation.token, exit.code, exit.reason)
-        if durable:  # otherwise the runtime keeps the end for the next platform
+        if await self.books.durable(recorded):  # otherwise the runtime keeps the end for the next platform
             await self.service.runtime.forget(incarnation.token)
         await incarnation.connections_closed()
 
