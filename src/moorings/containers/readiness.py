@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Any
 
 from moorings.clock import Clock
+from moorings.containers.waiting import first_of
 from moorings.runtimes.base import Address
 
 FIRST_PAUSE = 0.001
@@ -43,24 +44,8 @@ async def wait_until_ready(
         waited = clock.monotonic() - begin
         if waited >= timeout:
             return Outcome.EXITED if exited.done() else Outcome.TIMED_OUT
-        await _pause(min(next_pause(waited), timeout - waited), exited, clock)
+        await first_of(clock, [exited], min(next_pause(waited), timeout - waited))
     return Outcome.EXITED
-
-
-async def _pause(delay: float, exited: asyncio.Future[Any], clock: Clock) -> None:
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def end(_: object = None) -> None:
-        if not over.done():
-            over.set_result(None)
-
-    timer = clock.call_later(delay, end)
-    exited.add_done_callback(end)
-    try:
-        await over
-    finally:
-        timer.cancel()
-        exited.remove_done_callback(end)
 
 
 async def accepts(address: Address) -> bool:

@@ -92,7 +92,7 @@ class Message:
         """Await ``until()`` before each chunk of a body that is made in Python; bytes from a connection pass freely."""
         body = self._content()
         if body is not None and not isinstance(body, (builtins.bytes, BodyStream, OwnedBody)):
-            self._body = _held(body, until)
+            self._body = held(body, until)
 
     def _take(self) -> StoredBody:
         """The body, for its one reader. Raises BodyUsed."""
@@ -138,15 +138,16 @@ class _Reading:
         return await anext(self._iterator)
 
 
-async def _held(body: AsyncIterator[bytes], until: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+async def held(chunks: AsyncIterator[bytes], until: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+    """The same chunks, each after ``until()``."""
     try:
-        async for chunk in body:
+        async for chunk in chunks:
             await until()
             yield chunk
         await until()
     finally:
-        if isinstance(body, AsyncGenerator):
-            await body.aclose()
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def stream_of(body: StoredBody) -> BodyStream | None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from moorings.errors import ObjectReset
 from moorings.http import Request, Response
+from moorings.http.message import held
 
 if TYPE_CHECKING:
     from moorings.objects.activation import Activation
@@ -87,15 +88,3 @@ def send_body(activation: Activation, response: Response, request: Request | Non
 def send_stream(activation: Activation, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """A stream that a method of an object has returned, its chunks held."""
     return held(chunks, _CountedGate(activation, _InFlight(activation)))
-
-
-async def held(chunks: AsyncIterator[bytes], until: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
-    """The same chunks, each after ``until()``."""
-    try:
-        async for chunk in chunks:
-            await until()
-            yield chunk
-        await until()
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()

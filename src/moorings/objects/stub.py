@@ -15,10 +15,11 @@ from yarl import URL
 
 from moorings.errors import NotCallable
 from moorings.http import UNSET, Request, Response
+from moorings.http.message import held
 from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
 from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
-from moorings.objects.outgoing import StreamGate, held, send_body, send_stream
+from moorings.objects.outgoing import StreamGate, send_body, send_stream
 from moorings.objects.requests import request_for
 from moorings.objects.values import copy_value
 
