@@ -21,6 +21,7 @@ from moorings.http.response import Response
 from moorings.http.response_head import ResponseHead, response_head
 from moorings.http.serialize import trailer_block
 from moorings.http.signal import AbortSignal
+from moorings.http.trailers import following
 
 _MAX_HEAD = 64 * 1024
 _MAX_HEADERS = 256
@@ -190,7 +191,7 @@ class ClientConnection(asyncio.Protocol):
             if close is not None:
                 await close()
         if self._exchange is not None:
-            self.body_end(None)
+            self.body_end(following(body))
 
     def drop(self) -> None:
         """Close the connection at once, whatever it is doing."""

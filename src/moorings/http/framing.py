@@ -11,7 +11,8 @@ from typing import Protocol
 
 from moorings.errors import BadRequest, ContentTooLarge, HeaderFieldsTooLarge
 from moorings.http.body import BodyStream
-from moorings.http.headers import Headers, RawFields
+from moorings.http.headers import RawFields
+from moorings.http.trailers import allowed
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb'|"[\t !#-\[\]-~\x80-\xff]*+"))?+'
@@ -19,29 +20,6 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+\r\n")
 _TRAILERS = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+\r\n")
 _CHUNK_LINE = 4096  # bytes of one chunk line
 _EXTENSIONS = 16 * 1024  # bytes of all chunk lines beyond their sizes
-_FORBIDDEN = frozenset(
-    (
-        "transfer-encoding",
-        "content-length",
-        "host",
-        "connection",
-        "keep-alive",
-        "te",
-        "trailer",
-        "upgrade",
-        "expect",
-        "content-encoding",
-        "content-type",
-        "content-range",
-        "authorization",
-        "cookie",
-        "set-cookie",
-        "cache-control",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-    )
-)
 
 
 class BodyReader(Protocol):
@@ -174,7 +152,7 @@ class ChunkedReader:
         if _TRAILERS.fullmatch(data, 0, end) is None:
             raise BadRequest("the trailer section is malformed")
         fields = RawFields(b"\r\n" + data[:end]).pairs()
-        stream.finish(Headers([(name, value) for name, value in fields if name.lower() not in _FORBIDDEN]))
+        stream.finish(allowed(fields))
         return data[end:]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from moorings.errors import BodyUsed
 from moorings.http.body import BodyStream, OwnedBody
 from moorings.http.headers import Headers
+from moorings.http.trailers import TrailedBody, Trailers, given
 
 Body = str | bytes | bytearray | memoryview | AsyncIterable[bytes] | None
 StoredBody = bytes | BodyStream | OwnedBody | AsyncIterator[bytes] | None
@@ -33,6 +34,13 @@ def stored(body: object) -> tuple[StoredBody, str | None]:
     if isinstance(body, AsyncIterable):
         return aiter(body), None
     raise TypeError(f"a body is str, bytes or an async iterator of bytes, not {type(body).__name__}")
+
+
+def with_trailers(body: StoredBody, trailers: Trailers | None) -> StoredBody:
+    """A stored body, with the trailers that were given with it, if any. ValueError for those that can't be sent."""
+    if trailers is None:
+        return body
+    return TrailedBody(body, given(trailers))
 
 
 class Message:
@@ -63,8 +71,14 @@ class Message:
 
     @property
     def trailers(self) -> Headers | None:
-        """The trailer fields (RFC 9110, 6.5), once the body has been read to its end; None before, and without any."""
-        stream = stream_of(self._content())
+        """The trailer fields (RFC 9110, 6.5), once the body has been read to its end; None before, and without any.
+
+        Those that a message was made with (``trailers=``) are there from the beginning.
+        """
+        content = self._content()
+        if isinstance(content, TrailedBody):
+            return content.trailers
+        stream = stream_of(content)
         return None if stream is None else stream.trailers
 
     async def bytes(self) -> builtins.bytes:
@@ -92,7 +106,8 @@ class Message:
         """Await ``until()`` before each chunk of a body that is made in Python; bytes from a connection pass freely."""
         body = self._content()
         if body is not None and not isinstance(body, (builtins.bytes, BodyStream, OwnedBody)):
-            self._body = held(body, until)
+            chunks = held(body, until)
+            self._body = TrailedBody(chunks, body.trailers) if isinstance(body, TrailedBody) else chunks
 
     def _take(self) -> StoredBody:
         """The body, for its one reader. Raises BodyUsed."""
@@ -146,7 +161,7 @@ async def held(chunks: AsyncIterator[bytes], until: Callable[[], Awaitable[None]
             yield chunk
         await until()
     finally:
-        if isinstance(chunks, AsyncGenerator):
+        if isinstance(chunks, (AsyncGenerator, TrailedBody)):
             await chunks.aclose()
 
 

@@ -11,9 +11,10 @@ from yarl import URL
 
 from moorings.http.grammar import TOKEN, tokens
 from moorings.http.headers import UNSET, Headers, RawFields, Unset
-from moorings.http.message import Body, Message, StoredBody, encode_json, stored
+from moorings.http.message import Body, Message, StoredBody, encode_json, stored, with_trailers
 from moorings.http.request_head import RequestFields, Via, origin_form, switchable
 from moorings.http.signal import AbortSignal
+from moorings.http.trailers import Trailers
 
 if TYPE_CHECKING:
     from moorings.http.websocket import MessageGate, WebSocket
@@ -42,9 +43,10 @@ class Wire:
 class Request(Message):
     """A request (Fetch standard, as far as it makes sense in Python).
 
-    ``Request(url, method=, headers=, body=, json=)`` makes one. ``Request(request, ...)`` copies one: what isn't given
-    is kept, the body is taken over (the original then counts as used), and so are ``signal``, ``client`` and the chosen
-    port. Methods are upper case. TypeError or ValueError for arguments that can't be sent.
+    ``Request(url, method=, headers=, body=, json=, trailers=)`` makes one; ``trailers`` are fields sent after the body.
+    ``Request(request, ...)`` copies one: what isn't given is kept, the body is taken over (the original then counts as
+    used), and so are ``signal``, ``client`` and the chosen port. Methods are upper case. TypeError or ValueError for
+    arguments that can't be sent.
     """
 
     __slots__ = ("_gate", "_signal", "_url", "_wire", "container_port", "fields", "method", "target")
@@ -59,6 +61,7 @@ class Request(Message):
         headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         body: Body = None,
         json: object = UNSET,
+        trailers: Trailers | None = None,
     ) -> None:
         if body is not None and not isinstance(json, Unset):
             raise TypeError("give either body or json")
@@ -85,6 +88,8 @@ class Request(Message):
             self.method = _checked_method(method)
         self._set_headers(source, headers)
         self._set_body(source, body, json)
+        if trailers is not None:
+            self._set_trailers(trailers)
 
     def _set_headers(
         self, source: Request | None, headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] | None
@@ -115,6 +120,14 @@ class Request(Message):
             self.fields = None
         if content_type is not None and "content-type" not in self.headers:
             self.headers["Content-Type"] = content_type
+
+    def _set_trailers(self, trailers: Trailers) -> None:
+        self._body = with_trailers(self._body, trailers)
+        if self.fields is not None:
+            self._headers = self.headers.copy()  # the framing fields no longer hold
+            self.fields = None
+        if self.headers.get("content-length") is not None:
+            del self.headers["content-length"]
 
     @classmethod
     def from_wire(cls, method: str, target: bytes, fields: RequestFields, wire: Wire, body: StoredBody) -> Request:

@@ -7,8 +7,9 @@ from http import HTTPStatus
 from typing import Any, cast, overload
 
 from moorings.http.headers import Headers
-from moorings.http.message import Body, Message, StoredBody, encode_json, stored
+from moorings.http.message import Body, Message, StoredBody, encode_json, stored, with_trailers
 from moorings.http.response_head import ResponseHead
+from moorings.http.trailers import Trailers
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
@@ -31,8 +32,9 @@ class _Json:
 class Response(Message):
     """A response (Fetch standard). ``body`` is None, str, bytes or an async iterator of bytes; ``status`` 200 to 599.
 
-    The headers of a response can be changed, also of one that a container gave. ValueError for a status that can't be
-    sent, or a body where the status allows none.
+    The headers of a response can be changed, also of one that a container gave. ``trailers`` are fields that are sent
+    after the body; given as a Headers, they may be set until the body has ended. ValueError for a status that can't be
+    sent, or a body or trailers where the status allows none.
     """
 
     __slots__ = ("_message", "head", "status")
@@ -43,6 +45,7 @@ class Response(Message):
         *,
         status: int = 200,
         headers: Headers | Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        trailers: Trailers | None = None,
     ) -> None:
         if type(status) is not int and not isinstance(status, HTTPStatus):
             raise TypeError(f"status is an int, not {status!r}")
@@ -53,8 +56,9 @@ class Response(Message):
         self._message: bytes | None = None  # the whole message as received, where it came in one piece
         self._used = False
         self._headers = Headers(headers)
-        self._body, content_type = stored(body)
-        if body is not None and status in (204, 205, 304):
+        content, content_type = stored(body)
+        self._body = with_trailers(content, trailers)
+        if self._body is not None and status in (204, 205, 304):
             raise ValueError(f"a response with status {status} has no body")
         if content_type is not None and "content-type" not in self._headers:
             self._headers["Content-Type"] = content_type

@@ -22,6 +22,7 @@ from moorings.http.request_head import RequestFields
 from moorings.http.response import Response
 from moorings.http.response_head import with_connection, without_chunked
 from moorings.http.serialize import declared_length, field_lines, framing_line, status_line, trailer_block
+from moorings.http.trailers import following
 from moorings.http.upgrade import UpgradeResponse
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class ResponseWriter:
             if close is not None:
                 await close()
         if not self._transport.is_closing():
-            self.body_end(body.trailers if isinstance(body, BodyStream) else None)
+            self.body_end(following(body))
 
     async def _drained(self) -> None:
         waiter = self._waiter = asyncio.get_running_loop().create_future()
