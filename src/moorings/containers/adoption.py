@@ -69,7 +69,7 @@ def adopt(controller: Controller, record: ContainerRecord, running: Running) -> 
         controller.ending.resume(incarnation)
         return
     if not record.started:
-        controller.run_on_start(incarnation, None)
+        controller.starting.run_on_start(incarnation, None)
     controller.activity.arm()
 
 

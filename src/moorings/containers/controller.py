@@ -1,8 +1,8 @@
 """The life cycle of one container: who may start it, when it ends, and which hook hears of it.
 
 Invariants: at most one incarnation exists at a time; starts coalesce (any number of callers share one start and one
-outcome); every move goes through ``move``, which records it before any hook runs; starts, stops and hooks are the
-controller's own tasks, so a caller that is cancelled takes nothing down with it.
+outcome, see ``starting``); every move goes through ``move``, which records it before any hook runs; starts, stops and
+hooks are the controller's own tasks, so a caller that is cancelled takes nothing down with it.
 """
 
 from __future__ import annotations
@@ -20,26 +20,21 @@ from moorings.containers.connections import Connections
 from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
-from moorings.containers.options import ContainerOptions, checked_entrypoint, checked_environment
+from moorings.containers.options import ContainerOptions
 from moorings.containers.probing import probe, why_gone
 from moorings.containers.records import ContainerRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.signals import signal_number
 from moorings.containers.slots import Slots
+from moorings.containers.starting import Starting
 from moorings.containers.waiting import first_of, wait_for
-from moorings.errors import (
-    ConfigError,
-    ContainerNotRunning,
-    MooringsError,
-    NoInstanceAvailable,
-    PortNotReady,
-)
+from moorings.errors import ConfigError, ContainerNotRunning, PortNotReady
 from moorings.objects.activation import Activation
 from moorings.objects.event import EventKind, current_event
 from moorings.objects.tasks import Tasks
 from moorings.observer import StateChanged, Subject
 from moorings.proxy import UpstreamPool
-from moorings.runtimes.base import Exit, ExitReason, StartSpec
+from moorings.runtimes.base import Exit, ExitReason
 
 
 class Controller:
@@ -63,7 +58,7 @@ class Controller:
         self.activity = Activity(service.clock, options.sleep_after, self._idle)
         self.tasks = Tasks(activation.report)
         self.connections = Connections(activation, self.tasks)
-        self._starting: asyncio.Task[Incarnation] | None = None
+        self.starting = Starting(self)
         self.ending = Ending(self)
         self.books = Bookkeeping(self)
 
@@ -113,19 +108,9 @@ class Controller:
 
         Raises NoInstanceAvailable, ContainerFailedToStart, ContainerNotRunning (stopped meanwhile), RuntimeUnavailable.
         """
-        while True:
-            incarnation = self.incarnation
-            if incarnation is not None and (self.status in UP or self._stops_in_hook()):
-                return incarnation
-            with self._own_wait():
-                if self._starting is None:
-                    if self.status is Status.STOPPING and incarnation is not None:
-                        await self._until_ended(incarnation)
-                        continue
-                    self._starting = self.tasks.spawn("start", self._start(), shared=True)
-                return await asyncio.shield(self._starting)
+        return await self.starting.start()
 
-    def _in_hook(self) -> bool:
+    def in_hook(self) -> bool:
         """Whether a hook of this container that still runs asks, itself or through what it has called."""
         event = current_event.get()
         while event is not None:
@@ -134,118 +119,11 @@ class Controller:
             event = event.parent
         return False
 
-    def _own_wait(self) -> AbstractContextManager[None]:
+    def own_wait(self) -> AbstractContextManager[None]:
         """What the platform takes for this container isn't counted against the block that asks for it."""
         event = current_event.get()
         block = None if event is None else event.activation.gate.block
         return nullcontext() if block is None or block.event is not event else block.paused()
-
-    def _stops_in_hook(self) -> bool:
-        """Whether ``on_stop`` asks: it may still use the container that is about to get its signal."""
-        return self.status is Status.STOPPING and self._in_hook()
-
-    async def _until_ended(self, incarnation: Incarnation) -> None:
-        budget = self.service.budgets.instance
-        ended, _ = await wait_for(self.service.clock, incarnation.exited, budget)
-        if not ended:
-            raise NoInstanceAvailable(f"{self.subject.label} is still stopping after {budget:g} s")
-
-    async def _start(self) -> Incarnation:
-        incarnation = Incarnation()
-        try:
-            await self.slots.acquire(self.service.budgets.instance)
-            try:
-                await self._spawn(incarnation)
-            except BaseException:
-                self._starting = None
-                self.slots.release()
-                self.service.unroute(incarnation.token)
-                if self.incarnation is incarnation:
-                    self.incarnation = None
-                    self.move(Move.START_FAILED)
-                    incarnation.spawned.set_result(False)
-                raise
-        except MooringsError as error:
-            self._failed(error)
-            raise
-        finally:
-            self._starting = None
-        return incarnation
-
-    async def _spawn(self, incarnation: Incarnation) -> None:
-        self.incarnation = incarnation
-        self.service.route(incarnation.token, self)
-        intent = self.move(Move.START, exit_code=None)
-        incarnation.running = await self._within_budget(self.service.runtime.start(self._spec(incarnation.token)))
-        if intent is not None:
-            await self._intended(incarnation, intent)
-        stopped = self.status is Status.STOPPING
-        if not stopped:
-            self.run_on_start(incarnation, self.move(Move.SPAWNED))
-            self.activity.renew()
-            self.activity.arm()
-        incarnation.spawned.set_result(True)
-        if incarnation.exited.done():
-            self._ended(incarnation, incarnation.exited.result())
-
-    async def _intended(self, incarnation: Incarnation, intent: Awaitable[None]) -> None:
-        """The program exists; it counts once its intent is durable. Raises StoreError, and then leaves nothing."""
-        try:
-            await intent
-        except BaseException:
-            await self.service.runtime.kill(incarnation.token)
-            await asyncio.shield(incarnation.exited)
-            await self.service.runtime.forget(incarnation.token)
-            raise
-
-    async def _within_budget(self, starting: Any) -> Any:
-        budget = self.service.budgets.instance
-        task = asyncio.ensure_future(starting)
-        try:
-            done, result = await wait_for(self.service.clock, task, budget)
-        except BaseException:
-            task.cancel()
-            raise
-        if not done:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise NoInstanceAvailable(f"{self.subject.label} did not exist {budget:g} s after its start was asked for")
-        return result
-
-    def _spec(self, token: str) -> StartSpec:
-        start = self.options.start
-        instance = self.activation.instantiated()
-        return StartSpec(
-            token=token,
-            app=self.service.app,
-            class_name=self.subject.class_name,
-            object_id=self.subject.object_id,
-            name=self.subject.name,
-            entrypoint=checked_entrypoint(instance),
-            directory=start.directory,
-            ports=start.ports,
-            env=checked_environment(instance, "env_vars"),
-            image=start.image,
-            labels=checked_environment(instance, "labels"),
-            instance_type=start.instance_type,
-            enable_internet=start.enable_internet,
-        )
-
-    def run_on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
-        """Run ``on_start`` for an incarnation, once its state is durable; requests wait for it."""
-        incarnation.on_start = self.tasks.spawn("on_start", self._on_start(incarnation, recorded), shared=True)
-
-    async def _on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
-        await self.books.durable(recorded)
-        try:
-            await self.activation.run_hook("on_start", lambda instance: instance.on_start())
-            incarnation.started = True
-        except Exception as error:
-            incarnation.start_error = error
-            self._failed(error)
-            if self.incarnation is incarnation and not incarnation.exited.done():
-                await self.ending.destroy_now(incarnation)
-            raise
 
     async def ready(self, ports: Sequence[int] | None = None) -> None:
         """Start if need be, and wait until every port accepts and ``on_start`` is over.
@@ -258,7 +136,7 @@ class Controller:
             self.check_declared(port)
         self.activity.begin()  # whoever waits for a container keeps it awake
         try:
-            with self._own_wait():
+            with self.own_wait():
                 await self._ready(awaited)
         finally:
             self.activity.end()
@@ -271,7 +149,7 @@ class Controller:
         for port in awaited:
             if port not in incarnation.open_ports:
                 await asyncio.shield(incarnation.probes[port])
-        in_hook = self._in_hook()
+        in_hook = self.in_hook()
         if not in_hook and incarnation.on_start is not None and not incarnation.on_start.done():
             budget = self.service.budgets.ports
             await first_of(self.service.clock, [incarnation.on_start, incarnation.exited], budget)
@@ -314,12 +192,12 @@ class Controller:
 
         ``on_stop`` runs before the signal, for up to 5 s; SIGKILL follows ``stop_grace`` after it.
         """
-        with self._own_wait():
+        with self.own_wait():
             await self.ending.stop(signal_number(signum))
 
     async def destroy(self) -> None:
         """SIGKILL now, without ``on_stop``; returns when the container has ended."""
-        with self._own_wait():
+        with self.own_wait():
             await self.ending.destroy()
 
     async def signal(self, signum: int | str) -> None:
@@ -339,9 +217,9 @@ class Controller:
             return
         incarnation.exited.set_result(exit)
         if incarnation.spawned.done():
-            self._ended(incarnation, exit)
+            self.ended(incarnation, exit)
 
-    def _ended(self, incarnation: Incarnation, exit: Exit) -> None:
+    def ended(self, incarnation: Incarnation, exit: Exit) -> None:
         self.activity.disarm()
         self.ending.disarm()
         self.cool()
@@ -357,7 +235,7 @@ class Controller:
         never_ready = not incarnation.open_ports.issuperset(self.options.awaited_ports)
         if never_ready and not incarnation.stopping:
             error = await why_gone(self, incarnation)
-            self._failed(error)
+            self.failed(error)
         elif incarnation.last_words is not None:
             await incarnation.last_words
         # At once, before any request can find what the instance remembers of a program that is gone.
@@ -401,7 +279,7 @@ class Controller:
                     f"on_activity_expired took over {self.service.budgets.hook:g} s; the container stops"
                 )
         except Exception as error:  # noqa: BLE001  # a hook that fails must not keep a container awake forever
-            self._failed(error)
+            self.failed(error)
         if self.status not in UP:
             return
         if keep:
@@ -437,7 +315,7 @@ class Controller:
         self.tasks.spawn(label, outcome())
         return hook
 
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         self.announce("on_error", lambda instance: instance.on_error(error))
 
     async def shutdown(self) -> None:

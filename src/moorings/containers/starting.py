@@ -1,0 +1,164 @@
+"""Starting a container: one start at a time, shared by whoever needs it.
+
+Invariants: any number of callers share one start and one outcome; the start is a task of the controller, so that a
+caller that is cancelled takes nothing down with it; a program counts once its intent is durable; a start that fails
+leaves no program, no place taken and no way of events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from moorings.containers.incarnation import Incarnation
+from moorings.containers.lifecycle import UP, Move, Status
+from moorings.containers.options import checked_entrypoint, checked_environment
+from moorings.containers.waiting import wait_for
+from moorings.errors import MooringsError, NoInstanceAvailable
+from moorings.runtimes.base import StartSpec
+
+if TYPE_CHECKING:
+    from moorings.containers.controller import Controller
+
+
+class Starting:
+    """The starts of one controller's incarnations."""
+
+    __slots__ = ("_controller", "_task")
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._task: asyncio.Task[Incarnation] | None = None
+
+    async def start(self) -> Incarnation:
+        """See ``Controller.start``."""
+        controller = self._controller
+        while True:
+            incarnation = controller.incarnation
+            if incarnation is not None and (controller.status in UP or self._stops_in_hook()):
+                return incarnation
+            with controller.own_wait():
+                if self._task is None:
+                    if controller.status is Status.STOPPING and incarnation is not None:
+                        await self._until_ended(incarnation)
+                        continue
+                    self._task = controller.tasks.spawn("start", self._start(), shared=True)
+                return await asyncio.shield(self._task)
+
+    def _stops_in_hook(self) -> bool:
+        """Whether ``on_stop`` asks: it may still use the container that is about to get its signal."""
+        return self._controller.status is Status.STOPPING and self._controller.in_hook()
+
+    async def _until_ended(self, incarnation: Incarnation) -> None:
+        controller = self._controller
+        budget = controller.service.budgets.instance
+        ended, _ = await wait_for(controller.service.clock, incarnation.exited, budget)
+        if not ended:
+            raise NoInstanceAvailable(f"{controller.subject.label} is still stopping after {budget:g} s")
+
+    async def _start(self) -> Incarnation:
+        controller = self._controller
+        incarnation = Incarnation()
+        try:
+            await controller.slots.acquire(controller.service.budgets.instance)
+            try:
+                await self._spawn(incarnation)
+            except BaseException:
+                self._task = None
+                controller.slots.release()
+                controller.service.unroute(incarnation.token)
+                if controller.incarnation is incarnation:
+                    controller.incarnation = None
+                    controller.move(Move.START_FAILED)
+                    incarnation.spawned.set_result(False)
+                raise
+        except MooringsError as error:
+            controller.failed(error)
+            raise
+        finally:
+            self._task = None
+        return incarnation
+
+    async def _spawn(self, incarnation: Incarnation) -> None:
+        controller = self._controller
+        controller.incarnation = incarnation
+        controller.service.route(incarnation.token, controller)
+        intent = controller.move(Move.START, exit_code=None)
+        starting = controller.service.runtime.start(self._spec(incarnation.token))
+        incarnation.running = await self._within_budget(starting)
+        if intent is not None:
+            await self._intended(incarnation, intent)
+        stopped = controller.status is Status.STOPPING
+        if not stopped:
+            self.run_on_start(incarnation, controller.move(Move.SPAWNED))
+            controller.activity.renew()
+            controller.activity.arm()
+        incarnation.spawned.set_result(True)
+        if incarnation.exited.done():
+            controller.ended(incarnation, incarnation.exited.result())
+
+    async def _intended(self, incarnation: Incarnation, intent: Awaitable[None]) -> None:
+        """The program exists; it counts once its intent is durable. Raises StoreError, and then leaves nothing."""
+        runtime = self._controller.service.runtime
+        try:
+            await intent
+        except BaseException:
+            await runtime.kill(incarnation.token)
+            await asyncio.shield(incarnation.exited)
+            await runtime.forget(incarnation.token)
+            raise
+
+    async def _within_budget(self, starting: Any) -> Any:
+        controller = self._controller
+        budget = controller.service.budgets.instance
+        task = asyncio.ensure_future(starting)
+        try:
+            done, result = await wait_for(controller.service.clock, task, budget)
+        except BaseException:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            label = controller.subject.label
+            raise NoInstanceAvailable(f"{label} did not exist {budget:g} s after its start was asked for")
+        return result
+
+    def _spec(self, token: str) -> StartSpec:
+        controller = self._controller
+        subject, start = controller.subject, controller.options.start
+        instance = controller.activation.instantiated()
+        return StartSpec(
+            token=token,
+            app=controller.service.app,
+            class_name=subject.class_name,
+            object_id=subject.object_id,
+            name=subject.name,
+            entrypoint=checked_entrypoint(instance),
+            directory=start.directory,
+            ports=start.ports,
+            env=checked_environment(instance, "env_vars"),
+            image=start.image,
+            labels=checked_environment(instance, "labels"),
+            instance_type=start.instance_type,
+            enable_internet=start.enable_internet,
+        )
+
+    def run_on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
+        """Run ``on_start`` for an incarnation, once its state is durable; requests wait for it."""
+        running = self._controller.tasks.spawn("on_start", self._on_start(incarnation, recorded), shared=True)
+        incarnation.on_start = running
+
+    async def _on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:
+        controller = self._controller
+        await controller.books.durable(recorded)
+        try:
+            await controller.activation.run_hook("on_start", lambda instance: instance.on_start())
+            incarnation.started = True
+        except Exception as error:
+            incarnation.start_error = error
+            controller.failed(error)
+            if controller.incarnation is incarnation and not incarnation.exited.done():
+                await controller.ending.destroy_now(incarnation)
+            raise
