@@ -200,6 +200,20 @@ class NotCallable(MooringsError, AttributeError):
     code = "not_callable"
 
 
+class NotFound(MooringsError):
+    """What was asked for by its name or its path isn't there; the message says what is."""
+
+    code = "not_found"
+    status = 404
+
+
+class Ambiguous(MooringsError):
+    """A name means several things; the message lists them, each as it can be written."""
+
+    code = "ambiguous"
+    status = 409
+
+
 # --- durable state --------------------------------------------------------------------------------------------------
 
 

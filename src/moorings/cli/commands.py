@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from moorings.cli import containers
+
 if TYPE_CHECKING:
     from moorings.cli.locating import Located
     from moorings.server.options import PlatformOptions
@@ -155,6 +157,9 @@ def _common(command: Command) -> Command:
 @click.version_option(None, "-V", "--version", package_name="moorings", message="moorings %(version)s")
 def moorings() -> None:
     """The group; its help is HELP."""
+
+
+moorings.add_command(containers.ps)
 
 
 @moorings.command(short_help="Run a worker on this machine, and reload it on change.")

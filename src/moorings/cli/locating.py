@@ -59,6 +59,28 @@ def locate(given: Path | None, config: Path | None, *, folder: Path, command: st
     )
 
 
+def data_folders(
+    given: Path | None, config: Path | None, data_dir: Path | None, *, folder: Path, command: str
+) -> list[Path]:
+    """The data folders that the platform of a worker may run on, the likeliest first.
+
+    That is ``data_dir`` if it is given; else the one that the configuration names for ``serve``, and ``.moorings``
+    beside the worker's file. Raises ConfigError where there is neither a worker nor a data folder.
+    """
+    if data_dir is not None:
+        return [data_dir.resolve()]
+    here = folder / ".moorings"
+    try:
+        located = locate(given, config, folder=folder, command=f"{command} --file")
+    except ConfigError:
+        if given is not None or config is not None or not here.is_dir():
+            raise
+        return [here.resolve()]
+    served = serve_options(located.found, ()).get("data_dir")
+    beside = located.file.resolve().parent / ".moorings"
+    return list(dict.fromkeys([*([] if served is None else [Path(served).resolve()]), beside.resolve()]))
+
+
 def serve_options(found: ConfigFile | None, said: Collection[str]) -> dict[str, Any]:
     """Options of ``moorings serve`` that the configuration has, but for those ``said`` on the command line."""
     table = None if found is None else found.configuration.moorings

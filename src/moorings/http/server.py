@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Coroutine, Iterable
 from email.utils import formatdate
 from typing import Any
@@ -63,6 +64,11 @@ class HttpServer:
         self._listeners.append(server)
         address = server.sockets[0].getsockname()
         return address[0], address[1]
+
+    async def listen_on(self, listening: socket.socket) -> None:
+        """Accept connections on a Unix socket that listens already; it is closed with the server."""
+        loop = asyncio.get_running_loop()
+        self._listeners.append(await loop.create_unix_server(lambda: ServerConnection(self, loop), sock=listening))
 
     @property
     def in_flight(self) -> int:

@@ -27,6 +27,8 @@ from moorings.observer import ErrorReported, Notice, Observer
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
 from moorings.server import garbage
+from moorings.server.admin.listening import AdminServer
+from moorings.server.admin.routes import AdminParts, all_routes
 from moorings.server.adopting import adopt_all
 from moorings.server.dev_trigger import DevTrigger
 from moorings.server.limits import raise_open_files
@@ -78,6 +80,7 @@ class Platform:
         self._worker: WorkerHost | None = None
         self._cron: CronScheduler | None = None
         self._server: HttpServer | None = None
+        self._admin: AdminServer | None = None
         self._client = HttpClient(clock=self.clock)
         self._watchdog: Watchdog | None = None
         self._hurry = asyncio.Event()
@@ -146,6 +149,9 @@ class Platform:
         await self._cron.use(app.settings.crons)
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
+        routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects))
+        self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
+        await self._admin.open()
         garbage.settle()
 
     def _store_failed(self, error: StoreError) -> None:
@@ -330,6 +336,8 @@ class Platform:
     async def _close(self, containers: OnClose) -> None:
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._admin is not None:
+            await self._leave("operations of the command line", self._admin.close())
         if self._server is not None:
             await self._leave("requests", self._server.close())
         await self._leave("crons", self._end_crons(grace=0.0))
