@@ -8,9 +8,9 @@ taken for the new one's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -84,6 +84,96 @@ class Running:
     addresses: Mapping[int, Address]
     started_at: float
     pid: int | None
+
+
+class Follow(Enum):
+    """Whether reading logs ends with what there is, or goes on with what comes."""
+
+    NO = "no"
+    FOLLOW = "follow"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a container printed, without its line end; ``at`` is in Unix seconds."""
+
+    at: float
+    stream: Stream
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """Whose lines are read: those of an incarnation, or of an object's latest known one where ``token`` is None."""
+
+    class_name: str
+    object_id: str
+    name: str | None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a container uses. Sizes in bytes, since its start for the network; None where the runtime can't tell.
+
+    ``cpu_seconds`` is the CPU time used so far, by all its processes; ``memory_limit`` None means no limit.
+    """
+
+    cpu_seconds: float
+    memory_bytes: int
+    memory_limit: int | None
+    network_received: int | None
+    network_sent: int | None
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The size of a terminal, in characters."""
+
+    rows: int = 24
+    columns: int = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ExecSpec:
+    """A program to run inside a container.
+
+    ``env`` comes on top of the container's own; ``directory`` is where it runs (a relative one counts from the
+    container's own; None: there). ``user`` is a name or a number, with a group after a colon where wanted; None means
+    the container's own. With ``terminal`` it runs on a pseudo-terminal, whose output comes as stdout.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    directory: str | None = None
+    user: str | None = None
+    terminal: Terminal | None = None
+
+
+class ExecProcess(Protocol):
+    """A program that runs inside a container, until it ends, its container does, or its caller closes it."""
+
+    def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        """Both streams as they come; ends when both have ended. To be read once, and while it isn't, the program waits.
+
+        Raises RuntimeUnavailable where the runtime goes away meanwhile.
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Write to its standard input; waits while the program doesn't read. What it can't take any more is dropped."""
+
+    async def write_eof(self) -> None:
+        """End its standard input. Idempotent. On a terminal, this is the end-of-file character."""
+
+    async def resize(self, terminal: Terminal) -> None:
+        """The terminal has another size; nothing happens where there is none."""
+
+    async def wait(self) -> int:
+        """Its exit code, or 128 + n where signal n ended it. Raises RuntimeUnavailable."""
+
+    async def close(self) -> None:
+        """Kill what still runs of it, and let go. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
