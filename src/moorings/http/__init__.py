@@ -1,4 +1,4 @@
-"""HTTP/1.1: messages, a strict parser, the server's and the client's side of a connection."""
+"""HTTP: messages, a strict parser, the server's and the client's side of a connection."""
 
 from moorings.http.client import HttpClient, Redirects
 from moorings.http.headers import UNSET, Headers

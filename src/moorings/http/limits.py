@@ -18,6 +18,7 @@ class Limits:
     much of a body that the handler left unread is read and dropped to keep the connection. ``linger``: how long a
     connection that is closed after an error goes on reading, so that the client sees the answer (RFC 9112, 9.6).
     ``connections``: open connections of the server, None for no bound (over it: 503 and close).
+    ``streams``: requests in progress on one HTTP/2 connection (over it: they are refused, RFC 9113, 5.1.2).
     """
 
     head: int = 64 * 1024
@@ -29,3 +30,4 @@ class Limits:
     unread_body: int = 256 * 1024
     linger: float = 2.0
     connections: int | None = None
+    streams: int = 100

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Coroutine, Iterable
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moorings.clock import Clock
 from moorings.http.limits import Limits
@@ -15,6 +15,9 @@ from moorings.http.request import Request
 from moorings.http.response import Response
 from moorings.http.server_connection import ServerConnection
 from moorings.observer import ErrorReported, Observer
+
+if TYPE_CHECKING:
+    from moorings.http.h2_connection import H2ServerConnection
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 OnError = Callable[[Request | None, BaseException], Response]
@@ -45,7 +48,7 @@ class HttpServer:
         self.clock = clock
         self.draining = False
         self.closed = False
-        self.connections: set[ServerConnection] = set()
+        self.connections: set[ServerConnection | H2ServerConnection] = set()
         self.orphans: set[asyncio.Task[None]] = set()  # handlers whose connection has gone
         self._observer = observer
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted_proxies)
@@ -116,8 +119,7 @@ class HttpServer:
         tasks = list(self.orphans)
         gone = []
         for connection in list(self.connections):
-            if connection.task is not None:
-                tasks.append(connection.task)
+            tasks += connection.tasks
             gone.append(connection.gone())
             connection.abort()
         for task in tasks:
@@ -133,6 +135,14 @@ class HttpServer:
         """A request has ended; called only while draining."""
         if self._idle is not None and self.in_flight == 0:
             self._set_idle()
+
+    def error_response(self, request: Request | None, error: BaseException) -> Response:
+        """The answer for an error."""
+        try:
+            return self.on_error(request, error)
+        except Exception as failure:  # noqa: BLE001  # the last resort must answer
+            self.report("the error handler", failure)
+            return Response(status=500)
 
     def report(self, where: str, error: BaseException) -> None:
         """Tell of an error that no client is left to see."""

@@ -41,6 +41,7 @@ from moorings.http.upgrade import UpgradeResponse
 if TYPE_CHECKING:
     from moorings.http.server import HttpServer
 
+PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # what a client that speaks HTTP/2 begins with looks like a head
 _HOLD = 64 * 1024  # bytes of pipelined requests kept while one is in progress
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -95,6 +96,18 @@ class ServerConnection(ServerFlow):
             self._linger()
             return
         self._deadline.set(self._limits.header_timeout)
+        if scheme == "https" and transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            self._become_http2(b"")
+
+    def _become_http2(self, data: bytes) -> None:
+        """Hand the transport over: what is spoken on it is HTTP/2. ``data`` has arrived already."""
+        from moorings.http.h2_connection import H2ServerConnection  # the library is loaded where a client speaks it
+
+        transport = self.transport
+        assert transport is not None
+        self._server.connections.discard(self)
+        self._closed()
+        H2ServerConnection(self._server, self._loop, transport, self._wire).take_over(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -128,7 +141,7 @@ class ServerConnection(ServerFlow):
             try:
                 self._parse(data)
             except MooringsError as error:
-                self._refuse(error)
+                self._refuse_head(error, data)
         elif state is State.BUSY:
             if self._reader is not None:
                 self._body_received(data)
@@ -150,7 +163,7 @@ class ServerConnection(ServerFlow):
             self._partial = None
             self._parse(bytes(partial))
         except MooringsError as error:
-            self._refuse(error)
+            self._refuse_head(error, bytes(partial))
 
     def _parse(self, data: bytes) -> None:
         eol = data.find(b"\r\n")
@@ -192,6 +205,13 @@ class ServerConnection(ServerFlow):
             raise HeaderFieldsTooLarge("the request head is too large")
         if _LONE.search(partial, scanned) is not None:
             raise BadRequest("the head has a control byte, or a CR or LF on its own")
+
+    def _refuse_head(self, error: MooringsError, data: bytes) -> None:
+        """What begins a connection and is no HTTP/1.1 may be HTTP/2 (RFC 9113, 3.3); looked at last, for speed."""
+        if self._fields is None and data.startswith(PREFACE_HEAD) and self.transport is not None:
+            self._become_http2(data)
+        else:
+            self._refuse(error)
 
     def _begin(self, method: str, target: bytes, fields: RequestFields, data: bytes, end: int) -> None:
         """A good head has arrived; what follows it in ``data`` is its body, then later requests."""
@@ -235,7 +255,7 @@ class ServerConnection(ServerFlow):
                     server.report("a request whose client had gone", error)
                 self._forget()
                 return
-            response = self._error_response(request, error)
+            response = self._server.error_response(request, error)
         if self._request is not request:
             discard(response)
             self._forget()
@@ -243,7 +263,7 @@ class ServerConnection(ServerFlow):
         try:
             pending = self._writer.send(response)
         except (BodyUsed, WorkerError) as error:
-            pending = self._writer.send(self._error_response(request, error))
+            pending = self._writer.send(self._server.error_response(request, error))
         if pending is not None:
             try:
                 await pending
@@ -414,17 +434,10 @@ class ServerConnection(ServerFlow):
         self._pause_reading(Pause.BROKEN)
         self._writer.begin_error()
         self.state = State.BUSY
-        pending = self._writer.send(self._error_response(None, error))
+        pending = self._writer.send(self._server.error_response(None, error))
         if pending is not None:
             pending.close()
             self.abort()
-
-    def _error_response(self, request: Request | None, error: BaseException) -> Response:
-        try:
-            return self._server.on_error(request, error)
-        except Exception as failure:  # noqa: BLE001  # the last resort must answer
-            self._server.report("the error handler", failure)
-            return Response(status=500)
 
     def _client_gone(self) -> None:
         request, self._request = self._request, None
@@ -451,6 +464,11 @@ class ServerConnection(ServerFlow):
     def busy(self) -> bool:
         """Whether a request is in progress."""
         return self._request is not None
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The handler of the request in progress."""
+        return [] if self.task is None else [self.task]
 
     def close_if_idle(self) -> None:
         """For draining: close where nothing is in progress; else the request in progress is the last one."""

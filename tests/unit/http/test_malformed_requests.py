@@ -100,7 +100,6 @@ MALFORMED = {
     "http 0.9": "GET /\r\n\r\n",
     "http in lower case": f"GET / http/1.1\r\n{H}\r\n",
     "version with more digits": f"GET / HTTP/1.10\r\n{H}\r\n",
-    "the http 2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "tls": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "many empty lines": f"\r\n\r\n\r\nGET / HTTP/1.1\r\n{H}\r\n",
     "head too large": f"GET / HTTP/1.1\r\n{H}A: {'b' * 70000}\r\n\r\n",

@@ -69,7 +69,7 @@ async def test_a_flood_of_pipelined_requests_is_not_buffered_without_bound() -> 
         await client.send(get())
         await until(lambda: len(s.requests) == 1)
         client.writer.write(get() * 200_000)
-        connection = next(iter(s.server.connections))
+        connection = next(iter(s.connections))
         await until(lambda: bool(connection._pause))
         assert sum(map(len, connection._held)) <= 64 * 1024 + 256 * 1024
         release.set()
@@ -142,7 +142,7 @@ async def test_a_handler_that_does_not_read_stops_the_client() -> None:
     async with served(wait) as s, dialled(s.port) as client:
         client.writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n" + b"x" * 30_000_000)
         await until(lambda: bool(s.requests))
-        connection = next(iter(s.server.connections))
+        connection = next(iter(s.connections))
         await until(lambda: bool(connection._pause))
         body = connection._body
         assert body is not None
@@ -167,7 +167,7 @@ async def test_a_client_that_does_not_read_stops_the_body_made_in_python() -> No
         await client.send(get())
         connection = None
         while connection is None or not connection._writer.paused:
-            connection = next(iter(s.server.connections), None)
+            connection = next(iter(s.connections), None)
             await asyncio.sleep(0.001)
         seen = made
         await asyncio.sleep(0)

@@ -122,7 +122,7 @@ async def test_connection_without_a_request_is_closed_in_time() -> None:
 
 def received(s: Served) -> int:
     """Bytes of unfinished heads."""
-    return sum(len(connection._partial or b"") for connection in s.server.connections)
+    return sum(len(connection._partial or b"") for connection in s.connections)
 
 
 async def test_unfinished_head_is_answered_with_408_in_time_however_steadily_it_drips() -> None:
@@ -156,9 +156,9 @@ async def test_client_that_takes_nothing_of_its_answer_is_cut_off_in_time() -> N
     async with served(big, clock=clock) as s, dialled(s.port) as client:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a ReadTransport as well
         await client.send(get())
-        await until(lambda: any(c._writer.paused for c in s.server.connections))
+        await until(lambda: any(c._writer.paused for c in s.connections))
         size = -1
-        connection = next(iter(s.server.connections))
+        connection = next(iter(s.connections))
         while connection.transport is not None and size != connection.transport.get_write_buffer_size():
             size = connection.transport.get_write_buffer_size()
             await asyncio.sleep(0.05)

@@ -10,6 +10,7 @@ from typing import Any
 
 from moorings.clock import Clock, SystemClock
 from moorings.http import Debug, HttpServer, Limits, Request, Response, problem_response
+from moorings.http.server_connection import ServerConnection
 from moorings.observer import Recorder
 
 PATIENCE = 10.0  # seconds until a test gives up waiting for what must come
@@ -108,6 +109,11 @@ class Served:
     recorder: Recorder
     requests: list[Request]
     errors: list[BaseException] = field(default_factory=list)
+
+    @property
+    def connections(self) -> list[ServerConnection]:
+        """Those that speak HTTP/1.1."""
+        return [c for c in self.server.connections if isinstance(c, ServerConnection)]
 
 
 @asynccontextmanager

@@ -84,7 +84,7 @@ async def test_large_bodies_pass_with_bounded_memory_however_slow_the_reader() -
         status, _ = await client.head()
         assert status == 200
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a ReadTransport as well
-        front = next(iter(p.front.server.connections))
+        front = next(iter(p.front.connections))
         await until(lambda: front._writer.paused)
         assert front.transport is not None
         assert front.transport.get_write_buffer_size() < 1_000_000
