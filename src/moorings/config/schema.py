@@ -98,6 +98,7 @@ class ContainerEntry(Struct, frozen=True, kw_only=True):
     default_port: Annotated[int | None, _port] = None
     required_ports: Annotated[list[Annotated[int, _port]] | None, _ports] = None
     sleep_after: Annotated[str | float | None, _period] = None
+    sleep_action: Annotated[str | None, _one_of("stop", "pause")] = None
     env_vars: Annotated[dict[str, Annotated[str, Expect("a text")]] | None, _texts_by_name] = None
     entrypoint: Annotated[
         list[Annotated[str, Expect("a text")]] | None, Expect('a list of texts, such as ["python", "server.py"]')

@@ -64,13 +64,15 @@ def adopt(controller: Controller, record: ContainerRecord, running: Running) -> 
     controller.slots.take()
     if record.status is Status.STARTING:
         controller.move(Move.SPAWNED)
+    controller.pausing.adopted(incarnation)
     if controller.status is Status.STOPPING:
         incarnation.stopping = True
         controller.ending.resume(incarnation)
         return
     if not record.started:
         controller.starting.run_on_start(incarnation, None)
-    controller.activity.arm()
+    if controller.status is not Status.PAUSED:
+        controller.activity.arm()
 
 
 def never_started(controller: Controller, record: ContainerRecord) -> None:
@@ -93,6 +95,7 @@ def _remember(controller: Controller, record: ContainerRecord, running: Running 
     incarnation = Incarnation(record.token)
     incarnation.running = running
     incarnation.started = record.started
+    incarnation.was_ready = record.status in (Status.HEALTHY, Status.PAUSED)
     incarnation.kill_at = record.kill_at
     incarnation.spawned.set_result(True)
     if record.status not in UP:

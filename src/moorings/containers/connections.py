@@ -88,7 +88,7 @@ def tunnels_of(
     activity, clock, connections = controller.activity, controller.service.clock, controller.connections
 
     def ended(tunnel: Tunnel) -> None:
-        incarnation.tunnels.discard(tunnel)
+        incarnation.tunnel_ended(tunnel)
         connections.ended(tunnel)
 
     def open_tunnel(protocol: str, transport: asyncio.Transport, rest: bytes) -> Tunnel:

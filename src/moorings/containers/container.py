@@ -42,6 +42,9 @@ class Container(DurableObject):
     sleep_after: str | float | timedelta = "10m"
     """Idle time after which ``on_activity_expired`` decides: seconds, a timedelta, or "30s", "5m", "1h"."""
 
+    sleep_action: str = "stop"
+    """What happens to it then: "stop", or "pause" to freeze it with its memory until the next request."""
+
     env_vars: Mapping[str, str] = {}
     """Environment variables of the program."""
 

@@ -19,8 +19,9 @@ from moorings.containers.bookkeeping import Bookkeeping
 from moorings.containers.connections import Connections
 from moorings.containers.ending import Ending
 from moorings.containers.incarnation import Incarnation
-from moorings.containers.lifecycle import DOWN, UP, Move, State, Status
-from moorings.containers.options import ContainerOptions
+from moorings.containers.lifecycle import DOWN, RUNS, UP, Move, State, Status
+from moorings.containers.options import ContainerOptions, SleepAction
+from moorings.containers.pausing import Pausing
 from moorings.containers.probing import probe, why_gone
 from moorings.containers.records import ContainerRecord
 from moorings.containers.service import ContainerService
@@ -60,6 +61,7 @@ class Controller:
         self.connections = Connections(activation, self.tasks)
         self.starting = Starting(self)
         self.ending = Ending(self)
+        self.pausing = Pausing(self)
         self.books = Bookkeeping(self)
 
     # --- what the object's activation asks ---------------------------------------------------------------------------
@@ -160,6 +162,7 @@ class Controller:
         if self.incarnation is not incarnation or (self.status not in UP and not in_hook):
             raise await why_gone(self, incarnation)
         if self.status is Status.RUNNING and incarnation.open_ports.issuperset(self.options.awaited_ports):
+            incarnation.was_ready = True
             self.move(Move.READY)
         if not in_hook:
             self.warm_ports = frozenset(incarnation.open_ports)
@@ -208,6 +211,7 @@ class Controller:
         number = signal_number(signum)
         if self.status not in UP or self.incarnation is None:
             raise ContainerNotRunning(f"{self.subject.label} isn't running")
+        await self.pausing.thaw(self.incarnation)
         await self.service.runtime.signal(self.incarnation.token, number)
 
     def exited(self, token: str, exit: Exit) -> None:
@@ -222,6 +226,7 @@ class Controller:
     def ended(self, incarnation: Incarnation, exit: Exit) -> None:
         self.activity.disarm()
         self.ending.disarm()
+        self.pausing.ended()
         self.cool()
         self.incarnation = None
         self.books.ended(incarnation.token, exit)
@@ -232,8 +237,8 @@ class Controller:
         self.tasks.spawn("on_exit", self._after_exit(incarnation, exit, recorded))
 
     async def _after_exit(self, incarnation: Incarnation, exit: Exit, recorded: Awaitable[None] | None) -> None:
-        never_ready = not incarnation.open_ports.issuperset(self.options.awaited_ports)
-        if never_ready and not incarnation.stopping:
+        ready = incarnation.was_ready or incarnation.open_ports.issuperset(self.options.awaited_ports)
+        if not ready and not incarnation.stopping:
             error = await why_gone(self, incarnation)
             self.failed(error)
         elif incarnation.last_words is not None:
@@ -280,13 +285,15 @@ class Controller:
                 )
         except Exception as error:  # noqa: BLE001  # a hook that fails must not keep a container awake forever
             self.failed(error)
-        if self.status not in UP:
+        if self.status not in RUNS or self.incarnation is None:
             return
         if keep:
             self.activity.renew()
             self.activity.arm()
         elif self.activity.renewals != before or self.activity.in_flight:
             self.activity.arm()
+        elif self.options.sleep_action is SleepAction.PAUSE:
+            await self.pausing.pause(self.incarnation)
         else:
             await self.stop()
 

@@ -54,6 +54,7 @@ class Ending:
         try:
             await controller.books.durable(recorded)
             if await asyncio.shield(incarnation.spawned) and not incarnation.exited.done():
+                await controller.pausing.thaw_to_end(incarnation)
                 hook = controller.announce("on_stop", lambda instance: instance.on_stop())
                 await first_of(controller.service.clock, [hook, incarnation.exited], controller.service.budgets.on_stop)
                 incarnation.close_connections()
@@ -72,6 +73,7 @@ class Ending:
             self._controller.tasks.spawn("stop", self._stop(incarnation, signal.SIGTERM))
         else:
             incarnation.signalled.set_result(None)
+            self._controller.tasks.spawn("thaw", self._controller.pausing.thaw_to_end(incarnation))
             self._arm(incarnation)
 
     def _set_deadline(self, incarnation: Incarnation) -> None:

@@ -32,6 +32,8 @@ class TcpPort:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A TCP connection to the port. Raises ContainerNotRunning, and ConnectionError where nothing accepts."""
         incarnation = self._controller.incarnation
+        if incarnation is not None:
+            await self._controller.pausing.thaw(incarnation)
         if incarnation is None or incarnation.running is None:
             raise ContainerNotRunning(f"{self._controller.subject.label} isn't running")
         address = incarnation.running.addresses[self.port]

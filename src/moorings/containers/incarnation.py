@@ -14,7 +14,9 @@ class Incarnation:
     """What is known of one start. ``spawned`` and ``exited`` are the two moments others wait for."""
 
     __slots__ = (
+        "_parted",
         "exited",
+        "frozen",
         "kill_at",
         "last_words",
         "on_start",
@@ -30,6 +32,7 @@ class Incarnation:
         "stopping",
         "token",
         "tunnels",
+        "was_ready",
     )
 
     def __init__(self, token: str | None = None) -> None:
@@ -49,10 +52,29 @@ class Incarnation:
         self.tunnels: set[Tunnel] = set()
         self.signals_sent: set[int] = set()
         self.stopping = False
+        self.was_ready = False
+        """Whether the ports that are awaited by default have accepted, in this life of the platform or before."""
+        self.frozen = False
+        """Whether the runtime was asked to freeze it, and has not thawed it since."""
+        self._parted: asyncio.Future[None] | None = None
         self.started = False
         """Whether ``on_start`` has run."""
         self.kill_at: float | None = None
         """When SIGKILL follows the signal that was sent, in Unix seconds."""
+
+    def tunnel_ended(self, tunnel: Tunnel) -> None:
+        """One of ``tunnels`` is over."""
+        self.tunnels.discard(tunnel)
+        if not self.tunnels and self._parted is not None and not self._parted.done():
+            self._parted.set_result(None)
+
+    def parted(self) -> asyncio.Future[None]:
+        """Done when none of ``tunnels`` is left."""
+        if self._parted is None or self._parted.done():
+            self._parted = self.exited.get_loop().create_future()
+            if not self.tunnels:
+                self._parted.set_result(None)
+        return self._parted
 
     def close_connections(self) -> None:
         """Close the idle connections into the container, so that it can end; exchanges under way go on."""

@@ -65,7 +65,8 @@ TABLE: dict[tuple[Status, Move], Status] = {
     (S.STOPPING, M.EXIT_WITH_CODE): S.STOPPED_WITH_CODE,
 }
 
-UP = frozenset({Status.RUNNING, Status.HEALTHY, Status.PAUSED})
+RUNS = frozenset({Status.RUNNING, Status.HEALTHY})
+UP = RUNS | {Status.PAUSED}
 DOWN = frozenset({Status.STOPPED, Status.STOPPED_WITH_CODE})
 
 

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,13 @@ HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
     "alarm": (),
 }
 """The hooks of a Container and the parameters each is called with; a class needs no ``alarm``."""
+
+
+class SleepAction(StrEnum):
+    """What becomes of a container that is idle."""
+
+    STOP = "stop"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class ContainerOptions:
     default_port: int | None
     required_ports: tuple[int, ...]
     sleep_after: float
+    sleep_action: SleepAction
     stop_grace: float
     max_instances: int
     ping_endpoint: str | None
@@ -175,6 +184,12 @@ def _positive_duration(value: str | float | timedelta) -> float:
     return parsed
 
 
+def _sleep_action(value: Any) -> SleepAction:
+    if value not in tuple(SleepAction):
+        raise ValueError
+    return SleepAction(value)
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError
@@ -225,6 +240,7 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
         default_port=default_port,
         required_ports=required,
         sleep_after=reader.read("sleep_after", duration, _positive_duration) or 1.0,
+        sleep_action=reader.read("sleep_action", '"stop" or "pause"', _sleep_action) or SleepAction.STOP,
         stop_grace=reader.read("stop_grace", duration, _positive_duration) or 1.0,
         max_instances=reader.read("max_instances", "a whole number of at least 1", _count) or 1,
         ping_endpoint=ping,

@@ -1,35 +1,55 @@
-"""``max_instances``: how many containers of a class may run at once, and the queue of those who wait for a place."""
+"""``max_instances``: how many containers of a class may exist at once, and the queue of those who wait for a place.
+
+Whoever has a place and could do without it (a paused container, a warm spare) offers it; it is asked to give way when
+somebody waits, one place for each who does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
 
 from moorings.clock import Clock
 from moorings.errors import NoInstanceAvailable
 
 
+class Occupant(Protocol):
+    """Who has a place that it could do without. Of those offered the lowest ``rank`` goes first, then the oldest."""
+
+    @property
+    def rank(self) -> int: ...
+
+    def give_way(self) -> asyncio.Future[None]:
+        """Begin to leave. Done when the place was released, or when it won't be."""
+
+
 class Slots:
     """A counting semaphore with deadlines; places are given in the order in which they were asked for."""
 
-    __slots__ = ("_class_name", "_clock", "_waiting", "limit", "used")
+    __slots__ = ("_class_name", "_clock", "_leaving", "_offered", "_waiting", "limit", "on_free", "used")
 
     def __init__(self, class_name: str, limit: int, clock: Clock) -> None:
         self._class_name = class_name
         self._clock = clock
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._offered: dict[Occupant, None] = {}
+        self._leaving: set[asyncio.Future[None]] = set()
         self.limit = limit
         self.used = 0
+        self.on_free: Callable[[], object] | None = None
+        """Called when a place was released that nobody waits for."""
 
     async def acquire(self, timeout: float) -> None:
         """Take a place, waiting up to ``timeout`` seconds. Raises NoInstanceAvailable."""
-        if self.used < self.limit and not self._waiting:
-            self.used += 1
+        if self.acquire_now():
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        self._waiting[place] = None
         timer = self._clock.call_later(timeout, self._give_up, place, timeout)
+        self._make_room()
         try:
             await place
         except asyncio.CancelledError:
@@ -38,6 +58,14 @@ class Slots:
             raise
         finally:
             timer.cancel()
+            self._waiting.pop(place, None)
+
+    def acquire_now(self) -> bool:
+        """Take a place if one is free that nobody waits for."""
+        if self.used >= self.limit or self._waiting:
+            return False
+        self.used += 1
+        return True
 
     def _give_up(self, place: asyncio.Future[None], timeout: float) -> None:
         if not place.done():
@@ -50,7 +78,7 @@ class Slots:
             )
 
     def take(self) -> None:
-        """Take a place for a container that runs already, even beyond the limit."""
+        """Take a place for a container that exists already, even beyond the limit."""
         self.used += 1
 
     def release(self) -> None:
@@ -63,9 +91,34 @@ class Slots:
         self.limit = limit
         self._hand_out()
 
+    def offer(self, occupant: Occupant) -> None:
+        """From now on an occupant gives way when somebody waits for a place; it is asked once."""
+        self._offered[occupant] = None
+        self._make_room()
+
+    def withdraw(self, occupant: Occupant) -> None:
+        """It doesn't any more. Idempotent."""
+        self._offered.pop(occupant, None)
+
     def _hand_out(self) -> None:
         while self._waiting and self.used < self.limit:
-            place = self._waiting.popleft()
+            place, _ = self._waiting.popitem(last=False)
             if not place.done():
                 self.used += 1
                 place.set_result(None)
+        if self.used < self.limit and self.on_free is not None:
+            self.on_free()
+
+    def _make_room(self) -> None:
+        while self._offered and len(self._waiting) > len(self._leaving):
+            occupant = min(self._offered, key=lambda each: each.rank)
+            del self._offered[occupant]
+            leaving = occupant.give_way()
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._left)
+
+    def _left(self, leaving: asyncio.Future[None]) -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled():
+            leaving.exception()  # whoever gave way reports it
+        self._make_room()

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from moorings.containers.incarnation import Incarnation
-from moorings.containers.lifecycle import UP, Move, Status
+from moorings.containers.lifecycle import RUNS, Move, Status
 from moorings.containers.options import checked_entrypoint, checked_environment
 from moorings.containers.waiting import wait_for
 from moorings.errors import MooringsError, NoInstanceAvailable
@@ -36,9 +36,12 @@ class Starting:
         controller = self._controller
         while True:
             incarnation = controller.incarnation
-            if incarnation is not None and (controller.status in UP or self._stops_in_hook()):
+            if incarnation is not None and (controller.status in RUNS or self._stops_in_hook()):
                 return incarnation
             with controller.own_wait():
+                if incarnation is not None and controller.status is Status.PAUSED:
+                    await controller.pausing.thaw(incarnation)
+                    continue
                 if self._task is None:
                     if controller.status is Status.STOPPING and incarnation is not None:
                         await self._until_ended(incarnation)

@@ -84,6 +84,7 @@ class Running:
     addresses: Mapping[int, Address]
     started_at: float
     pid: int | None
+    paused: bool = False
 
 
 class Follow(Enum):
@@ -243,6 +244,16 @@ class ContainerRuntime(Protocol):
 
     async def kill(self, token: str) -> None:
         """SIGKILL for every process of the container; its exit is then reported with reason DESTROYED."""
+
+    async def pause(self, token: str) -> None:
+        """Freeze every process of the container: memory and connections are kept, no CPU is used. Idempotent.
+
+        Signals wait until it is thawed, ``kill`` does not. Nothing happens where it has ended. Raises
+        RuntimeUnavailable, also where this container can't be frozen; it may be frozen in part then, until ``unpause``.
+        """
+
+    async def unpause(self, token: str) -> None:
+        """Thaw it. Idempotent; nothing happens where it has ended. Raises RuntimeUnavailable."""
 
     async def owns_listener(self, token: str, port: int) -> bool:
         """Whether the listener behind a declared port belongs to this container. True where that can't be otherwise."""

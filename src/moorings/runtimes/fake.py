@@ -12,13 +12,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import socket
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from moorings.clock import Clock, SystemClock, TimerHandle
+from moorings.clock import Clock, SystemClock
 from moorings.errors import ContainerFailedToStart, RuntimeUnavailable
 from moorings.runtimes.base import (
     Address,
@@ -31,203 +27,27 @@ from moorings.runtimes.base import (
     StartSpec,
     Stream,
 )
-
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-# --- scripts ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prints:
-    """Prints a line."""
-
-    line: str
-    stream: Stream = "stdout"
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """Does nothing for some seconds of the clock."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Listens:
-    """Accepts connections on a declared port; ``serve`` handles each, without it they stay open and silent."""
-
-    port: int
-    serve: Serve | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StopsListening:
-    """Closes a port, and the connections on it."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Exits:
-    """Ends."""
-
-    code: int = 0
-    reason: ExitReason = ExitReason.EXIT
-
-
-Step = Prints | Waits | Listens | StopsListening | Exits
-
-_TERMINATING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2})
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What a container does.
-
-    ``on_signal`` replaces a signal's default (which ends it) by further steps, none to ignore it. ``start_takes`` is in
-    seconds of the clock; with ``fails``, ``start`` raises ContainerFailedToStart with that text then.
-    """
-
-    steps: Sequence[Step] = ()
-    on_signal: Mapping[int, Sequence[Step]] = field(default_factory=dict)
-    start_takes: float = 0.0
-    fails: str | None = None
-
-
-ScriptFor = Callable[[StartSpec], Script]
-
-
-# --- the machine ------------------------------------------------------------------------------------------------------
-
-
-class _FakeContainer:
-    """One incarnation on the machine."""
-
-    def __init__(self, machine: FakeMachine, spec: StartSpec, script: Script, pid: int) -> None:
-        self.spec = spec
-        self.script = script
-        self.exit: Exit | None = None
-        self.lines: deque[str] = deque(maxlen=1000)
-        self.is_listening: set[int] = set()
-        self._machine = machine
-        self._steps: deque[Step] = deque(script.steps)
-        self._timer: TimerHandle | asyncio.Handle | None = None
-        self._sockets = {port: _bound() for port in dict.fromkeys(spec.ports)}
-        self._servers: dict[int, _Server] = {}
-        self.running = Running(
-            token=spec.token,
-            class_name=spec.class_name,
-            object_id=spec.object_id,
-            name=spec.name,
-            addresses={port: Address(*bound.getsockname()) for port, bound in self._sockets.items()},
-            started_at=machine.clock.time(),
-            pid=pid,
-        )
-
-    def go_on(self) -> None:
-        """Take the next step on the next turn of the loop."""
-        self._timer = asyncio.get_running_loop().call_soon(self._step)
-
-    def interrupt(self, steps: Sequence[Step]) -> None:
-        """Follow other steps from now on."""
-        self._cancel()
-        self._steps = deque(steps)
-        self.go_on()
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _step(self) -> None:
-        while self._steps and self.exit is None:
-            step = self._steps.popleft()
-            match step:
-                case Prints(line, stream):
-                    self.lines.append(line)
-                    self._machine.emit_output(self.spec.token, stream, line)
-                case Waits(seconds):
-                    self._timer = self._machine.clock.call_later(seconds, self._step)
-                    return
-                case Listens(port, serve):
-                    self._listen(port, serve)
-                case StopsListening(port):
-                    self._stop_listening(port)
-                case Exits(code, reason):
-                    self.end(code, reason)
-
-    def _listen(self, port: int, serve: Serve | None) -> None:
-        bound = self._sockets[port]
-        bound.listen(1024)
-        self.is_listening.add(port)
-        if serve is not None:
-            self._servers[port] = _Server(bound, serve)
-
-    def _stop_listening(self, port: int) -> None:
-        server = self._servers.pop(port, None)
-        if server is not None:
-            self._machine.aborted |= server.close()
-        address = self._sockets[port].getsockname()
-        self._sockets[port].close()
-        self.is_listening.discard(port)
-        self._sockets[port] = _bound(address)
-
-    def end(self, code: int, reason: ExitReason) -> None:
-        """It is over: the ports refuse, the exit is told."""
-        if self.exit is not None:
-            return
-        self._cancel()
-        self.exit = Exit(code, reason, self._machine.clock.time())
-        self.is_listening.clear()
-        for server in self._servers.values():
-            self._machine.aborted |= server.close()
-        for bound in self._sockets.values():
-            bound.close()
-        self._machine.emit_exit(self.spec.token, self.exit)
-
-
-class _Server:
-    """Accepts on a listening socket with the loop's reader callbacks, so that it stands the moment it is made."""
-
-    def __init__(self, listening: socket.socket, serve: Serve) -> None:
-        self._listening = listening
-        self._serve = serve
-        self._handlers: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.get_running_loop()
-        listening.setblocking(False)
-        self._loop.add_reader(listening.fileno(), self._accept)
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listening.accept()
-        except OSError:
-            return
-        handler = self._loop.create_task(self._handle(connection))
-        self._handlers.add(handler)
-        handler.add_done_callback(self._handlers.discard)
-
-    async def _handle(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection)
-        try:
-            with suppress(ConnectionError):
-                await self._serve(reader, writer)
-        finally:
-            writer.transport.abort()
-
-    def close(self) -> set[asyncio.Task[None]]:
-        """Accept no more, and abort what there is. Returns the handlers that are still ending."""
-        self._loop.remove_reader(self._listening.fileno())
-        for handler in self._handlers:
-            handler.cancel()
-        return set(self._handlers)
+from moorings.runtimes.fake_container import (
+    TERMINATING,
+    Exits,
+    FakeContainer,
+    Listens,
+    Prints,
+    Script,
+    ScriptFor,
+    Serve,
+    Step,
+    StopsListening,
+    Waits,
+)
 
 
 class FakeMachine:
     """Where fake containers live. It outlives the runtimes that connect to it, one at a time.
 
-    ``started``, ``signals`` and ``killed`` record what runtimes asked for, in order. ``script`` is a script for every
-    container, or a function that chooses one.
+    ``started``, ``signals``, ``killed`` and ``pauses`` record what runtimes asked for, in order. ``script`` is a script
+    for every container, or a function that chooses one. ``pause_takes`` is in seconds of the clock; with
+    ``pause_fails``, pausing and unpausing raise RuntimeUnavailable with that text then.
     """
 
     def __init__(self, clock: Clock | None = None, script: Script | ScriptFor | None = None) -> None:
@@ -236,8 +56,11 @@ class FakeMachine:
         self.started: list[StartSpec] = []
         self.signals: list[tuple[str, int]] = []
         self.killed: list[str] = []
+        self.pauses: list[tuple[str, str]] = []
+        self.pause_takes = 0.0
+        self.pause_fails: str | None = None
         self.aborted: set[asyncio.Task[None]] = set()
-        self._containers: dict[str, _FakeContainer] = {}
+        self._containers: dict[str, FakeContainer] = {}
         self._pids = itertools.count(1000)
         self._runtime: FakeRuntime | None = None
 
@@ -251,6 +74,11 @@ class FakeMachine:
     def end(self, token: str, code: int, reason: ExitReason = ExitReason.EXIT) -> None:
         """End a container from outside: a crash, a kill -9 by somebody else (137, SIGNAL), the kernel (137, OOM)."""
         self._containers[token].end(code, reason)
+
+    @property
+    def frozen(self) -> list[str]:
+        """The tokens of the containers that are paused, oldest first."""
+        return [token for token in self.running if self._containers[token].is_frozen]
 
     def follow(self, token: str, *steps: Step) -> None:
         """Give a container other steps, from now on."""
@@ -287,14 +115,14 @@ class FakeMachine:
     def disconnect(self) -> None:
         self._runtime = None
 
-    def add(self, spec: StartSpec, script: Script) -> _FakeContainer:
+    def add(self, spec: StartSpec, script: Script) -> FakeContainer:
         if spec.token in self._containers:
             raise ContainerFailedToStart(f"the token {spec.token} was used before")
-        container = _FakeContainer(self, spec, script, next(self._pids))
+        container = FakeContainer(self, spec, script, next(self._pids))
         self._containers[spec.token] = container
         return container
 
-    def find(self, token: str) -> _FakeContainer | None:
+    def find(self, token: str) -> FakeContainer | None:
         return self._containers.get(token)
 
     def forget(self, token: str) -> None:
@@ -371,19 +199,36 @@ class FakeRuntime:
         if container is None or container.exit is not None:
             return
         if signum == signal.SIGKILL:
-            container.interrupt([Exits(137, ExitReason.SIGNAL)])
+            container.kill(ExitReason.SIGNAL)
         elif signum in container.script.on_signal:
             steps = container.script.on_signal[signum]
             if steps:
-                container.interrupt(steps)
-        elif signum in _TERMINATING:
-            container.interrupt([Exits(128 + signum, ExitReason.SIGNAL)])
+                container.when_thawed(lambda: container.interrupt(steps))
+        elif signum in TERMINATING:
+            container.when_thawed(lambda: container.interrupt([Exits(128 + signum, ExitReason.SIGNAL)]))
 
     async def kill(self, token: str) -> None:
         self.machine.killed.append(token)
         container = self.machine.find(token)
         if container is not None and container.exit is None:
-            container.interrupt([Exits(137, ExitReason.DESTROYED)])
+            container.kill(ExitReason.DESTROYED)
+
+    async def pause(self, token: str) -> None:
+        self.machine.pauses.append(("pause", token))
+        await self._changed(token, FakeContainer.freeze, frozen=False)
+
+    async def unpause(self, token: str) -> None:
+        self.machine.pauses.append(("unpause", token))
+        await self._changed(token, FakeContainer.thaw, frozen=True)
+
+    async def _changed(self, token: str, change: Callable[[FakeContainer], None], *, frozen: bool) -> None:
+        if self.machine.pause_takes:
+            await self.machine.clock.sleep(self.machine.pause_takes)
+        if self.machine.pause_fails is not None:
+            raise RuntimeUnavailable(self.machine.pause_fails)
+        container = self.machine.find(token)
+        if container is not None and container.exit is None and container.is_frozen is frozen:
+            change(container)
 
     async def owns_listener(self, token: str, port: int) -> bool:
         container = self.machine.find(token)
@@ -397,19 +242,6 @@ class FakeRuntime:
         self.machine.forget(token)
 
 
-def _bound(address: tuple[str, int] = ("127.0.0.1", 0)) -> socket.socket:
-    """A loopback socket that is bound and refuses connections, because it does not listen."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        if address[1]:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
 __all__ = [
     "Exits",
     "FakeMachine",
@@ -417,7 +249,9 @@ __all__ = [
     "Listens",
     "Prints",
     "Script",
+    "ScriptFor",
     "Serve",
+    "Step",
     "StopsListening",
     "Waits",
 ]

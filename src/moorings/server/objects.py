@@ -11,7 +11,7 @@ from moorings.clock import Clock
 from moorings.containers.container import Container
 from moorings.containers.controller import Controller
 from moorings.containers.handle import ContainerHandle
-from moorings.containers.lifecycle import UP
+from moorings.containers.lifecycle import RUNS
 from moorings.containers.options import ContainerOptions
 from moorings.containers.service import ContainerService
 from moorings.containers.slots import Slots
@@ -96,7 +96,7 @@ class Objects:
             new = app.options.get(controller.subject.class_name)
             if new is not None:
                 controller.adopt_options(new)
-                if controller.status in UP:
+                if controller.status in RUNS:
                     controller.activity.arm()  # a shorter sleep_after holds from now on
         for name, cls in app.objects.items():
             namespace = self.namespaces[name]

@@ -49,6 +49,11 @@ def is_alive(pid: int, ticks: int) -> bool:
     return len(fields) > 19 and int(fields[19]) == ticks and fields[0] not in (b"Z", b"X")
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process does nothing: it was stopped by a signal, has ended, or is being traced."""
+    return _stat(pid)[:1] not in ([b"R"], [b"S"], [b"D"], [b"I"], [b"P"])
+
+
 def session(pid: int) -> int:
     """The session of a process; 0 where it does not exist."""
     try:
@@ -112,14 +117,19 @@ def links(pid: int, *descriptors: int) -> list[str]:
 
 
 def kill(pid: int, ticks: int) -> None:
-    """SIGKILL this very process, which need not be our child: a pidfd keeps its pid its own between look and signal."""
+    """SIGKILL this very process."""
+    send(pid, ticks, signal.SIGKILL)
+
+
+def send(pid: int, ticks: int, signum: int) -> None:
+    """Signal this very process, which need not be our child: a pidfd keeps its pid its own between look and signal."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return
     try:
         if start_ticks(pid) == ticks:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            signal.pidfd_send_signal(handle, signum)
     except OSError:
         return  # it ended meanwhile, or runs as somebody whom we may not signal
     finally:

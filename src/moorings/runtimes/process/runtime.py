@@ -265,6 +265,14 @@ class ProcessRuntime:
         if token in self._running:
             await self._ask(wire.Kill(token))
 
+    async def pause(self, token: str) -> None:
+        if token in self._running:
+            await self._ask(wire.Pause(token))
+
+    async def unpause(self, token: str) -> None:
+        if token in self._running:
+            await self._ask(wire.Unpause(token))
+
     async def owns_listener(self, token: str, port: int) -> bool:
         answer = await self._ask(wire.Owns(token, port))
         return isinstance(answer, wire.Truth) and answer.value
@@ -322,6 +330,7 @@ def _running(incarnation: wire.Incarnation) -> Running:
         addresses={declared: Address(_HOST, host) for declared, host in incarnation.ports.items()},
         started_at=incarnation.started_at,
         pid=incarnation.pid,
+        paused=incarnation.paused,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from moorings.runtimes.process import listeners, ports, proc, spawn, wire
 from moorings.runtimes.process.connection import Connection
 from moorings.runtimes.process.container import Container
+from moorings.runtimes.process.freezer import Freezer
 from moorings.runtimes.process.leftovers import kill_leftovers
 from moorings.runtimes.process.loop import READ, Loop, Timer
 from moorings.runtimes.process.output import LogSettings
@@ -37,6 +38,7 @@ class Service:
         self._containers: dict[str, Container] = {}
         self._records = Records(layout)
         self._reaper = Reaper(loop, find=self._containers.get, finished=self._finished)
+        self._freezer = Freezer(self._reaper, loop)
         self._ports = ports.Ports()
         self._boot = proc.boot_id()
         self._platform: Connection | None = None
@@ -48,6 +50,8 @@ class Service:
             wire.Start: self._start,
             wire.Signal: self._signal,
             wire.Kill: self._kill,
+            wire.Pause: self._pause,
+            wire.Unpause: self._unpause,
             wire.Discard: self._discard,
             wire.Owns: self._owns,
             wire.Tail: self._tail,
@@ -210,6 +214,19 @@ class Service:
             self._reaper.kill(container)
         return wire.Done()
 
+    def _pause(self, request: wire.Pause, number: int) -> wire.Answer | None:
+        container = self._containers.get(request.token)
+        if container is None or container.ending is not None:
+            return wire.Done()
+        self._freezer.freeze(container, lambda: self._reply(number, wire.Done()))
+        return None
+
+    def _unpause(self, request: wire.Unpause, number: int) -> wire.Answer:
+        container = self._containers.get(request.token)
+        if container is not None and container.ending is None:
+            self._freezer.thaw(container)
+        return wire.Done()
+
     def _discard(self, request: wire.Discard, number: int) -> wire.Answer | None:
         container = self._containers.get(request.token)
         if container is None:
@@ -264,6 +281,7 @@ class Service:
         container.has_ended = True
         container.close()
         incarnation = container.incarnation
+        incarnation.paused = False
         self._ports.give_back(incarnation.ports.values())
         self._trash.add(self._records.empty(incarnation.token))
         container.note(f"process {incarnation.pid} ended with {container.ending.code} ({container.ending.reason})")
@@ -335,6 +353,7 @@ class Service:
         say("SIGTERM: ending all containers")
         for container in self._held():
             self._reaper.signal(container, signal.SIGTERM)
+            self._freezer.thaw(container)
         self._loop.call_later(_TERM_GRACE, lambda: self._kill_all("platform"))
         self._is_terminating = True
         self._stop_listening()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 """Raised when an old supervisor could misunderstand a new platform; the two then refuse each other with a sentence."""
 
 MAX_FRAME = 64 * 1024 * 1024
@@ -37,6 +37,7 @@ class Incarnation(msgspec.Struct, gc=False):
     started_at: float
     pid: int
     ticks: int
+    paused: bool = False
 
 
 class Ending(msgspec.Struct, gc=False):
@@ -95,6 +96,18 @@ class Kill(Body, tag="kill"):
     token: str
 
 
+class Pause(Body, tag="pause"):
+    """Freeze a container's processes. Answered by Done when they have stopped."""
+
+    token: str
+
+
+class Unpause(Body, tag="unpause"):
+    """Let them go on. Answered by Done."""
+
+    token: str
+
+
 class Discard(Body, tag="discard"):
     """Kill and forget without a word; answered by Done when nothing is left. For starts that were cancelled."""
 
@@ -125,7 +138,7 @@ class Shutdown(Body, tag="shutdown"):
     """Kill and forget everything and exit. Answered by Done, after the exits, when nothing is left."""
 
 
-Request = Hello | Start | Signal | Kill | Discard | Owns | Tail | Forget | Shutdown
+Request = Hello | Start | Signal | Kill | Pause | Unpause | Discard | Owns | Tail | Forget | Shutdown
 
 
 # --- replies and events -----------------------------------------------------------------------------------------------
