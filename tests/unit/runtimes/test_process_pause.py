@@ -31,8 +31,8 @@ def child(name, how):
     print(name, int(os.read(read, 20)), flush=True)
 for how in ("stays", "leaves", "daemon", "forks"):
     child(how, how)
-print("all", os.getpid(), flush=True)
 signal.signal(signal.SIGCONT, lambda *_: print("continued", flush=True))
+print("all", os.getpid(), flush=True)
 while True:
     signal.pause()
 """
