@@ -127,6 +127,13 @@ class UpstreamTimeout(UpstreamError, TimeoutError):
     status = 504
 
 
+class DeadlineExceeded(MooringsError, TimeoutError):
+    """The deadline that the client gave its request (``grpc-timeout``) has passed."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
 class NoInstanceAvailable(MooringsError):
     """No slot became free in time (``max_instances``), or the container was still stopping.
 

@@ -34,7 +34,7 @@ from moorings.objects.activation import Activation
 from moorings.objects.event import EventKind, current_event
 from moorings.objects.tasks import Tasks
 from moorings.observer import StateChanged, Subject
-from moorings.proxy import UpstreamPool
+from moorings.proxy import H2Pool, UpstreamPool
 from moorings.runtimes.base import Exit, ExitReason
 
 
@@ -186,6 +186,15 @@ class Controller:
             assert incarnation.running is not None
             address = incarnation.running.addresses[port]
             pool = incarnation.pools[port] = UpstreamPool(address.host, address.port, clock=self.service.clock)
+        return pool
+
+    def h2_pool(self, incarnation: Incarnation, port: int) -> H2Pool:
+        """The same for HTTP/2."""
+        pool = incarnation.h2_pools.get(port)
+        if pool is None:
+            assert incarnation.running is not None
+            address = incarnation.running.addresses[port]
+            pool = incarnation.h2_pools[port] = H2Pool(address.host, address.port, clock=self.service.clock)
         return pool
 
     # --- ending -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from typing import Any
 
-from moorings.proxy import Tunnel, UpstreamPool
+from moorings.proxy import H2Pool, Tunnel, UpstreamPool
 from moorings.runtimes.base import Exit, Running
 
 
@@ -17,6 +17,7 @@ class Incarnation:
         "_parted",
         "exited",
         "frozen",
+        "h2_pools",
         "kill_at",
         "last_words",
         "on_start",
@@ -49,6 +50,7 @@ class Incarnation:
         self.open_ports: set[int] = set()
         self.probes: dict[int, asyncio.Task[None]] = {}
         self.pools: dict[int, UpstreamPool] = {}
+        self.h2_pools: dict[int, H2Pool] = {}
         self.tunnels: set[Tunnel] = set()
         self.signals_sent: set[int] = set()
         self.stopping = False
@@ -76,26 +78,29 @@ class Incarnation:
                 self._parted.set_result(None)
         return self._parted
 
+    def _pools(self) -> list[UpstreamPool | H2Pool]:
+        return [*self.pools.values(), *self.h2_pools.values()]
+
     def close_connections(self) -> None:
         """Close the idle connections into the container, so that it can end; exchanges under way go on."""
-        for pool in self.pools.values():
+        for pool in self._pools():
             pool.close()
 
     def end_connections(self) -> None:
         """The container is gone: break exchanges off, and let tunnels end with what was sent through them last."""
-        for pool in self.pools.values():
+        for pool in self._pools():
             pool.abort()
         for tunnel in list(self.tunnels):
             tunnel.container_ended()
 
     def abort_connections(self) -> None:
         """Break every connection into the container, tunnels included: the platform goes."""
-        for pool in self.pools.values():
+        for pool in self._pools():
             pool.abort()
         for tunnel in list(self.tunnels):
             tunnel.abort()
 
     async def connections_closed(self) -> None:
         """After ``end_connections`` or ``abort_connections``: wait until nothing is sent or connected any more."""
-        for pool in list(self.pools.values()):
+        for pool in self._pools():
             await pool.wait_closed()

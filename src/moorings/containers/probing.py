@@ -13,7 +13,7 @@ from moorings.containers import readiness
 from moorings.containers.waiting import wait_for
 from moorings.errors import ConfigError, ContainerFailedToStart, ContainerNotRunning, MooringsError, PortNotReady
 from moorings.http import Request
-from moorings.proxy import forward
+from moorings.proxy import forward, forward_h2
 
 if TYPE_CHECKING:
     from moorings.containers.controller import Controller
@@ -81,7 +81,10 @@ async def _ping(controller: Controller, incarnation: Incarnation, port: int, tim
     async def ask() -> bool:
         request = Request(f"http://container/{(controller.options.ping_endpoint or '').lstrip('/')}")
         try:
-            response = await forward(request, controller.pool(incarnation, port))
+            if port in controller.options.h2c_ports:
+                response = await forward_h2(request, controller.h2_pool(incarnation, port))
+            else:
+                response = await forward(request, controller.pool(incarnation, port))
             await response.bytes()
         except MooringsError:
             return False

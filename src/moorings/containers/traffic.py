@@ -11,8 +11,9 @@ from moorings.containers.connections import tunnels_of
 from moorings.containers.waiting import first_of
 from moorings.errors import ConfigError
 from moorings.http import Request, Response
+from moorings.http.grpc import is_call
 from moorings.objects.event import current_event
-from moorings.proxy import ConnectFailed, forward, switch
+from moorings.proxy import ConnectFailed, forward, forward_h2, switch
 
 if TYPE_CHECKING:
     from moorings.containers.controller import Controller
@@ -43,6 +44,7 @@ async def send(controller: Controller, request: Request, port: int | None = None
     activity = controller.activity
     fields = request.fields
     upgrade = request.upgrade if fields is None else fields.upgrade
+    h2 = upgrade is None and (port in controller.options.h2c_ports or is_call(request))
     for attempt in (1, 2):
         activity.begin()
         try:
@@ -50,11 +52,15 @@ async def send(controller: Controller, request: Request, port: int | None = None
                 await controller.ready((port,))
             incarnation = controller.incarnation
             assert incarnation is not None
-            pool = incarnation.pools.get(port) or controller.pool(incarnation, port)
+            if not h2:
+                pool = incarnation.pools.get(port) or controller.pool(incarnation, port)
         except BaseException:
             activity.end()
             raise
         try:
+            if h2:
+                h2_pool = controller.h2_pool(incarnation, port)
+                return await forward_h2(request, h2_pool, on_end=activity.end)
             if upgrade is None:
                 return await forward(request, pool, on_end=activity.end)
             return await switch(request, pool, tunnels_of(controller, incarnation, request), on_end=activity.end)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Protocol, cast
 
 from moorings.errors import BadRequest, ClientDisconnected, HeaderFieldsTooLarge, UpstreamError
 from moorings.http.body import BodyStream, OwnedBody
@@ -35,6 +35,13 @@ class Dropped(UpstreamError):
     """The connection ended before a byte of the answer had come."""
 
 
+class Carrier(Protocol):
+    """What an exchange is under way on: a connection of its own, or a stream of one."""
+
+    def drop(self) -> None:
+        """Break off what is under way, without telling the exchange."""
+
+
 class Exchange:
     """One request and its answer on a connection. ``on_end`` is called exactly once; ``signal`` breaks it off."""
 
@@ -44,7 +51,7 @@ class Exchange:
         self._on_end = on_end
         self.signal = signal
         self.head_request = head_request
-        self.connection: ClientConnection | None = None
+        self.connection: Carrier | None = None
         self.future: asyncio.Future[Response] | None = None
         self.stream: BodyStream | None = None
         signal._listeners.append(self)

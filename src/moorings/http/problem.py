@@ -33,6 +33,7 @@ _SENTENCES = {
     "not_implemented": "The request uses something that is not implemented here.",
     "upstream_error": "The container broke the connection or answered with malformed HTTP.",
     "upstream_timeout": "The other side did not answer in time.",
+    "deadline_exceeded": "The deadline of the call has passed.",
     "no_instance_available": "No instance is available at the moment; try again later.",
     "port_not_ready": "The container did not accept connections in time.",
     "container_failed_to_start": "The container failed to start.",
@@ -45,16 +46,13 @@ _SENTENCES = {
 
 def problem_response(error: BaseException, *, debug: Debug = Debug.OFF, **extra: Any) -> Response:
     """The response for an error that nobody caught. ``extra`` becomes further members of the problem."""
-    if isinstance(error, MooringsError):
-        code, status = error.code, error.status
-    else:
-        code, status = "worker_error", 500
+    code, status = (error.code, error.status) if isinstance(error, MooringsError) else ("worker_error", 500)
     wire_status = status if 400 <= status <= 599 and status != 499 else 500
     problem: dict[str, Any] = {
         "type": "about:blank",
         "title": _title(wire_status),
         "status": wire_status,
-        "detail": _SENTENCES.get(code, "The platform could not answer the request."),
+        "detail": sentence(error),
         "code": code,
     }
     if debug is Debug.ON:
@@ -71,6 +69,12 @@ def problem_response(error: BaseException, *, debug: Debug = Debug.OFF, **extra:
     if isinstance(error, NoInstanceAvailable):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def sentence(error: BaseException) -> str:
+    """The safe sentence that tells of an error."""
+    code = error.code if isinstance(error, MooringsError) else "worker_error"
+    return _SENTENCES.get(code, "The platform could not answer the request.")
 
 
 def _title(status: int) -> str:

@@ -49,9 +49,10 @@ class Request(Message):
     arguments that can't be sent.
     """
 
-    __slots__ = ("_gate", "_signal", "_url", "_wire", "container_port", "fields", "method", "target")
+    __slots__ = ("_deadline", "_gate", "_signal", "_url", "_wire", "container_port", "fields", "method", "target")
 
     _gate: MessageGate | None  # unset until ``gate_messages``
+    _deadline: float  # unset until ``expire_at``
 
     def __init__(
         self,
@@ -84,6 +85,8 @@ class Request(Message):
             self._wire = source._wire
             self._signal = source.signal
             self._gate = getattr(source, "_gate", None)
+            if source.deadline is not None:
+                self._deadline = source.deadline
         if method is not None:
             self.method = _checked_method(method)
         self._set_headers(source, headers)
@@ -187,6 +190,15 @@ class Request(Message):
     def gate_messages(self, gate: MessageGate) -> None:
         """A WebSocket that is accepted from here on belongs to an object with these gates."""
         self._gate = gate
+
+    @property
+    def deadline(self) -> float | None:
+        """When the client gives up, in seconds of the platform's monotonic clock; None where it gave no bound."""
+        return getattr(self, "_deadline", None)
+
+    def expire_at(self, deadline: float) -> None:
+        """Note the deadline that came with the request."""
+        self._deadline = deadline
 
     @property
     def signal(self) -> AbortSignal:

@@ -13,6 +13,7 @@ from moorings.errors import BodyUsed, ClientDisconnected
 from moorings.http.body import BodyStream, OwnedBody
 from moorings.http.client_connection import Exchange, RequestBody
 from moorings.http.grammar import Framing
+from moorings.http.h2_client.pool import H2Pool
 from moorings.http.headers import Headers
 from moorings.http.perform import SAFE, perform
 from moorings.http.request import Request
@@ -50,7 +51,7 @@ async def forward(
         raise
 
 
-def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, int]:
+def outgoing(request: Request, pool: UpstreamPool | H2Pool) -> tuple[bytes, RequestBody, int]:
     """The head to send, the body (taken over from the request), and the body's length or Framing. Raises BodyUsed."""
     fields = request.fields
     if fields is not None and fields.forward is not None and request._body is None and request.target[0] == 47:
@@ -75,7 +76,7 @@ def outgoing(request: Request, pool: UpstreamPool) -> tuple[bytes, RequestBody, 
     return b"%b %b HTTP/1.1%b" % (request.method.encode(), target, forward), body, fields.length
 
 
-def _made_head(request: Request, pool: UpstreamPool, body: RequestBody) -> tuple[bytes, RequestBody, int]:
+def _made_head(request: Request, pool: UpstreamPool | H2Pool, body: RequestBody) -> tuple[bytes, RequestBody, int]:
     """The head of a request made or changed in Python."""
     headers = request.headers
     host = headers.get("host")
@@ -117,6 +118,6 @@ def _made_head(request: Request, pool: UpstreamPool, body: RequestBody) -> tuple
     return b"".join(lines), body, length
 
 
-def _authority(pool: UpstreamPool) -> bytes:
+def _authority(pool: UpstreamPool | H2Pool) -> bytes:
     host = f"[{pool.host}]" if ":" in pool.host else pool.host
     return f"{host}:{pool.port}".encode()
