@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from moorings.objects.fetching import fetch
     from moorings.objects.identity import ObjectId
     from moorings.proxy import ForwardedWebSocket
+    from moorings.queues.batch import Message, MessageBatch
+    from moorings.queues.producer import MessageSendRequest, Queue
     from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
 
@@ -40,11 +42,15 @@ __all__ = [
     "DurableObject",
     "ForwardedWebSocket",
     "Headers",
+    "Message",
+    "MessageBatch",
+    "MessageSendRequest",
     "MooringsError",
     "NoInstanceAvailable",
     "ObjectId",
     "ObjectReset",
     "PortNotReady",
+    "Queue",
     "Redirects",
     "Request",
     "Response",
@@ -81,6 +87,8 @@ _HOMES = {
     "moorings.objects.fetching": ("fetch",),
     "moorings.objects.identity": ("ObjectId",),
     "moorings.proxy": ("ForwardedWebSocket",),
+    "moorings.queues.batch": ("Message", "MessageBatch"),
+    "moorings.queues.producer": ("MessageSendRequest", "Queue"),
     "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),
 }

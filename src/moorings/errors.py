@@ -248,3 +248,48 @@ class SqlError(MooringsError):
     """A statement on an object's private database was refused or failed; the message is SQLite's, or names a limit."""
 
     code = "sql_error"
+
+
+# --- queues ---------------------------------------------------------------------------------------------------------
+
+
+class InvalidMessage(MooringsError, ValueError):
+    """A message can't be sent as it was given: its delay, its content type, an empty batch."""
+
+    code = "invalid_message"
+    status = 400
+
+
+class MessageTooLarge(InvalidMessage):
+    """A message's body is over 128 KB."""
+
+    code = "message_too_large"
+    status = 413
+
+
+class BatchTooLarge(InvalidMessage):
+    """A batch has over 100 messages, or over 256 KB in all."""
+
+    code = "batch_too_large"
+    status = 413
+
+
+class QueueNotFound(MooringsError):
+    """No queue of that name exists; the message lists those that do."""
+
+    code = "queue_not_found"
+    status = 404
+
+
+class QueueConflict(MooringsError):
+    """The queue's consumer is of the other kind: messages that a worker gets can't be pulled as well."""
+
+    code = "queue_conflict"
+    status = 409
+
+
+class ConsumerTimeout(MooringsError):
+    """A worker's ``queue`` took longer with a batch than it may; its messages are retried."""
+
+    code = "consumer_timeout"
+    status = 504

@@ -75,7 +75,7 @@ _queue = Expect("the name of a queue", _some)
 _duration = Expect('seconds, or a text such as "30s", "5m", "1h"', seconds)
 _period = Expect('more than 0 seconds, or a text such as "30s", "5m", "1h"', _some_time)
 _size = Expect('bytes, or a text such as "10MiB", "1GB"; 0 for no limit', size)
-_delay = Expect("whole seconds from 0 to 86400", _between(0, 86400))
+_delay = Expect("whole seconds from 0 to 43200", _between(0, 43200))
 _texts_by_name = Expect("a table of texts")
 
 
@@ -130,18 +130,25 @@ class QueueProducer(Struct, frozen=True, kw_only=True):
     binding: Annotated[str, _binding]
     queue: Annotated[str, _queue]
     delivery_delay: Annotated[int | None, _delay] = None
+    message_retention_period: Annotated[
+        int | None, Expect("whole seconds from 60 to 1209600 (14 days)", _between(60, 1_209_600))
+    ] = None
 
 
 class QueueConsumer(Struct, frozen=True, kw_only=True):
-    """How messages of a queue come to the worker's ``queue(batch)``."""
+    """How messages of a queue come to the worker's ``queue(batch)``, or are pulled."""
 
     queue: Annotated[str, _queue]
+    type: Annotated[str | None, _one_of("worker", "http_pull")] = None
     max_batch_size: Annotated[int | None, Expect("an integer from 1 to 100", _between(1, 100))] = None
     max_batch_timeout: Annotated[float | None, Expect("seconds from 0 to 60", _between(0, 60))] = None
     max_retries: Annotated[int | None, Expect("an integer from 0 to 100", _between(0, 100))] = None
     max_concurrency: Annotated[int | None, _count] = None
     dead_letter_queue: Annotated[str | None, _queue] = None
     retry_delay: Annotated[int | None, _delay] = None
+    visibility_timeout_ms: Annotated[int | None, Expect("milliseconds from 1 to 43200000", _between(1, 43_200_000))] = (
+        None
+    )
 
 
 class Queues(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ from moorings.objects import storage, timers
 from moorings.objects.fetching import use_client
 from moorings.objects.sql_files import SqlFiles
 from moorings.observer import ErrorReported, Notice, Observer
+from moorings.queues import tables as queue_tables
+from moorings.queues.producer import Queue
 from moorings.runtimes.base import ContainerRuntime, OnClose
 from moorings.runtimes.process import ProcessRuntime
 from moorings.server import garbage
@@ -34,6 +36,7 @@ from moorings.server.dev_trigger import DevTrigger
 from moorings.server.limits import raise_open_files
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
+from moorings.server.queueing import Queueing
 from moorings.server.watchdog import Watchdog
 from moorings.store import DataFolder, SqliteStore
 from moorings.worker import cron
@@ -41,7 +44,7 @@ from moorings.worker.cron import CronScheduler
 from moorings.worker.host import WorkerHost
 from moorings.worker.loader import Application, load_application
 
-MIGRATIONS = (*records.MIGRATIONS, *storage.MIGRATIONS, *timers.MIGRATIONS, *cron.MIGRATIONS)
+MIGRATIONS = (*records.MIGRATIONS, *storage.MIGRATIONS, *timers.MIGRATIONS, *cron.MIGRATIONS, *queue_tables.MIGRATIONS)
 """The tables of all packages."""
 
 DEV_STOP_GRACE = 10.0
@@ -79,6 +82,7 @@ class Platform:
         self._objects: Objects | None = None
         self._worker: WorkerHost | None = None
         self._cron: CronScheduler | None = None
+        self._queues: Queueing | None = None
         self._server: HttpServer | None = None
         self._admin: AdminServer | None = None
         self._client = HttpClient(clock=self.clock)
@@ -120,9 +124,10 @@ class Platform:
         )
         found = await self._runtime.open(self._service)
         self._files = SqlFiles(self.options.data / "sql")
+        self._queues = Queueing(self._store, clock=self.clock, observer=self.observer)
         self._objects = Objects(
             app,
-            variables,
+            {**variables, **await self._queues.open(app)},
             service=self._service,
             clock=self.clock,
             observer=self.observer,
@@ -149,6 +154,7 @@ class Platform:
         await self._cron.use(app.settings.crons)
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
+        self._queues.start(self._worker)
         routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects))
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
         await self._admin.open()
@@ -191,13 +197,16 @@ class Platform:
         assert self._worker is not None
         app = load_application(self.options.file, self.options.config, data=self.options.data)
         variables = self._variables(app)
-        outdated = self._objects.reload(app, variables)
+        queues = {} if self._queues is None else self._queues.bindings(app)
+        outdated = self._objects.reload(app, {**variables, **queues})
         self.app = app
         self._warn([*app.warnings, *shadowed(app, variables)])
         self._worker.worker = app.worker
         self._worker.env = self._objects.env
         if self._cron is not None:
             await self._cron.use(app.settings.crons)
+        if self._queues is not None:
+            self._queues.use(app)
         await asyncio.gather(*(controller.stop() for controller in outdated))
         return outdated
 
@@ -219,10 +228,10 @@ class Platform:
     def bindings(self) -> dict[str, str]:
         """What is bound in ``env``: names of bindings and their classes."""
         assert self._objects is not None
+        bound = vars(self._objects.env).items()
         return {
-            binding: namespace.class_name
-            for binding, namespace in vars(self._objects.env).items()
-            if hasattr(namespace, "class_name")
+            **{binding: namespace.class_name for binding, namespace in bound if hasattr(namespace, "class_name")},
+            **{binding: f"queue {queue.name}" for binding, queue in bound if isinstance(queue, Queue)},
         }
 
     @property
@@ -262,7 +271,9 @@ class Platform:
     async def _drain(self) -> None:
         assert self._server is not None
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
-        drain = asyncio.gather(self._server.drain(timeout), self._end_crons(grace=timeout))
+        drain = asyncio.gather(
+            self._server.drain(timeout), self._end_crons(grace=timeout), self._end_deliveries(grace=timeout)
+        )
         await self._ended_before_hurry(drain)
 
     async def _end_upgraded(self) -> None:
@@ -274,6 +285,10 @@ class Platform:
     async def _end_crons(self, *, grace: float) -> None:
         if self._cron is not None:
             await self._cron.close(grace=grace)
+
+    async def _end_deliveries(self, *, grace: float) -> None:
+        if self._queues is not None:
+            await self._ended_within(grace, asyncio.ensure_future(self._queues.drain()))
 
     async def _stop_containers(self) -> None:
         assert self._service is not None
@@ -341,6 +356,8 @@ class Platform:
         if self._server is not None:
             await self._leave("requests", self._server.close())
         await self._leave("crons", self._end_crons(grace=0.0))
+        if self._queues is not None:
+            await self._leave("deliveries of queues", self._queues.close())
         if self._worker is not None:
             if not self._hurry.is_set():
                 background = asyncio.ensure_future(self._worker.close(grace=HOOKS_GRACE))

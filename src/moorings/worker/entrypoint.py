@@ -1,4 +1,4 @@
-"""``WorkerEntrypoint``: the class whose ``fetch`` answers the requests from outside, and ``scheduled`` the crons."""
+"""``WorkerEntrypoint``: ``fetch`` answers requests from outside, ``scheduled`` crons, ``queue`` consumes messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from moorings.http import Request, Response
+from moorings.queues.batch import MessageBatch
 from moorings.worker.cron import ScheduledController
 
 
@@ -23,7 +24,7 @@ class ExecutionContext:
 
 
 class WorkerEntrypoint:
-    """Answers requests and does the work of crons.
+    """Answers requests, does the work of crons, and consumes queues.
 
     One instance for each of them; ``self.env`` holds the bindings, ``self.ctx`` has ``wait_until``.
     Source: developers.cloudflare.com/workers/runtime-apis/bindings/service-bindings/rpc/
@@ -42,3 +43,10 @@ class WorkerEntrypoint:
 
         A worker whose configuration has crons must override it.
         """
+
+    async def queue(self, batch: MessageBatch) -> None:
+        """Messages of a queue of ``queues.consumers``. Raises NotImplementedError unless a subclass defines it.
+
+        What is not acknowledged or retried by itself is acknowledged when this returns, and retried when it raises.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no queue(self, batch)")

@@ -1,4 +1,4 @@
-"""Runs the user's worker: one instance per request or cron, and the background work it asked for."""
+"""Runs the user's worker: one instance per request, cron or batch of messages, and the background work it asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from moorings.http import Request, Response
 from moorings.objects.escapes import ORDINARY, contained
 from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Observer
+from moorings.queues.batch import MessageBatch
 from moorings.worker.cron import ScheduledController
 from moorings.worker.entrypoint import ExecutionContext, WorkerEntrypoint
 from moorings.worker.env import Env
@@ -54,6 +55,17 @@ class WorkerHost:
             raise
         except BaseException as error:
             raise contained(error, f"{self.worker.__name__}.scheduled") from error
+
+    async def queue(self, batch: MessageBatch) -> None:
+        """Deliver messages. Raises whatever the user's code raises."""
+        try:
+            answer: Any = self.worker(self._ctx, self.env).queue(batch)
+            if asyncio.iscoroutine(answer):
+                await answer
+        except ORDINARY:
+            raise
+        except BaseException as error:
+            raise contained(error, f"{self.worker.__name__}.queue") from error
 
     def _background(self, awaitable: Awaitable[Any]) -> None:
         async def wait() -> None:

@@ -26,6 +26,7 @@ from moorings.errors import ConfigError
 from moorings.objects.durable_object import DurableObject
 from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.env import binding_name
+from moorings.worker.queue_settings import unheard
 from moorings.worker.settings import Settings, mismatches, read_settings
 
 _versions = itertools.count(1)
@@ -61,7 +62,8 @@ class Application:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the configuration: sentences."""
-        return (*self.settings.warnings, *(w for o in self.settings.overrides.values() for w in o.warnings))
+        overrides = (w for o in self.settings.overrides.values() for w in o.warnings)
+        return (*self.settings.warnings, *overrides, *unheard(self.worker, self.settings.configuration))
 
 
 def load_application(file: Path, config: Path | None = None, *, data: Path | None = None) -> Application:
@@ -142,17 +144,25 @@ def _worker(file: Path, candidates: list[type[WorkerEntrypoint]], mistakes: list
 
 
 def _handler_mistakes(worker: type[WorkerEntrypoint]) -> list[str]:
-    """``scheduled`` is called with one argument; Cloudflare's Python workers may have it with env and ctx as well."""
-    scheduled = inspect.getattr_static(worker, "scheduled")
-    wanted = "async def scheduled(self, controller)"
-    if not inspect.isfunction(scheduled):
-        return [f"{worker.__name__}.scheduled must be a method: {wanted}"]
+    """Handlers are called with one argument; Cloudflare's Python workers may have them with env and ctx as well."""
+    return [
+        mistake
+        for name, parameter in (("scheduled", "controller"), ("queue", "batch"))
+        if (mistake := _handler_mistake(worker, name, parameter))
+    ]
+
+
+def _handler_mistake(worker: type[WorkerEntrypoint], name: str, parameter: str) -> str:
+    handler = inspect.getattr_static(worker, name)
+    wanted = f"async def {name}(self, {parameter})"
+    if not inspect.isfunction(handler):
+        return f"{worker.__name__}.{name} must be a method: {wanted}"
     try:
-        inspect.signature(scheduled).bind(None, None)
+        inspect.signature(handler).bind(None, None)
     except TypeError:
-        has = f"scheduled{inspect.signature(scheduled)}"
-        return [f"{worker.__name__}.{has} can't be called: write {wanted}, and self.env for what is in env"]
-    return []
+        has = f"{name}{inspect.signature(handler)}"
+        return f"{worker.__name__}.{has} can't be called: write {wanted}, and self.env for what is in env"
+    return ""
 
 
 def _is_workers(path: Path, folder: Path, data: Path | None) -> bool:

@@ -19,6 +19,7 @@ from moorings.containers.options import Overrides
 from moorings.worker.cron_expression import CronExpression
 from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.env import binding_name
+from moorings.worker.queue_settings import queue_mismatches
 
 _NOT_ATTRIBUTES: Final = frozenset({"class_name", "name"})
 """Fields of a ``containers`` entry that are not attributes of the class."""
@@ -114,7 +115,7 @@ def mismatches(
     if settings.crons and worker is not None and worker.scheduled is WorkerEntrypoint.scheduled:
         wanted = f"the class {worker.__name__} to have async def scheduled(self, controller)"
         found.append(f"triggers.crons: expected {wanted}, got crons that nothing answers")
-    return found
+    return found + queue_mismatches(configuration, worker)
 
 
 def _listed(names: Collection[str]) -> str:

@@ -267,7 +267,7 @@ def test_migrations_are_passed_over_in_silence(tmp_path: Path) -> None:
     assert config.mistakes == config.warnings == ()
 
 
-def test_queues_and_workflows_are_kept_with_a_warning_that_they_do_nothing_yet(tmp_path: Path) -> None:
+def test_workflows_are_kept_with_a_warning_that_they_do_nothing_yet(tmp_path: Path) -> None:
     config = own(
         tmp_path,
         """
@@ -278,7 +278,7 @@ def test_queues_and_workflows_are_kept_with_a_warning_that_they_do_nothing_yet(t
     )
     assert config.mistakes == ()
     (warning,) = config.warnings
-    assert "queues and workflows" in warning
+    assert "workflows" in warning
     assert "nothing yet" in warning
     queues, workflows = config.configuration.queues, config.configuration.workflows
     assert queues is not None

@@ -72,8 +72,8 @@ class HumanReporter:
     def bound(self, app: Application, bindings: Mapping[str, str], variables: Sequence[str]) -> None:
         """What is new in ``env``."""
         for binding, class_name in bindings.items():
-            what = describe(app.options.get(class_name))
-            self._screen.line(("  env.", "dim"), (binding, "bold"), (f" → {class_name} ({what})", ""))
+            what = f" ({describe(app.options.get(class_name))})" if class_name in app.objects else ""
+            self._screen.line(("  env.", "dim"), (binding, "bold"), (f" → {class_name}{what}", ""))
         for name in variables:
             self._screen.line(("  env.", "dim"), (name, "bold"), (" (variable)", ""))
 

@@ -1,0 +1,1 @@
+"""Queues: durable messages, delivered at least once, in batches, to the worker or to whoever pulls them."""
