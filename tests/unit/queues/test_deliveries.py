@@ -175,7 +175,7 @@ async def test_a_retry_waits_for_its_delay_else_for_that_of_the_consumer(tmp_pat
 
 
 async def test_a_handler_that_hangs_is_cut_off_and_its_messages_are_retried(tmp_path: Path) -> None:
-    cancelled = []
+    cancelled: list[bool] = []
 
     async def hangs_once(batch: MessageBatch) -> None:
         if len(here.batches) == 1:
