@@ -11,6 +11,8 @@ PYTEST := $(VENV)/bin/pytest
 
 # What is handed on to the program behind a target: make test ARGS="-k alarm -x"
 ARGS ?=
+# In how many processes `make test` runs the tests; those of one xdist_group stay together.
+WORKERS ?= 2
 # The worker that `make dev` runs.
 FILE ?= examples/session_affinity/worker.py
 # How often `make chaos` kills the platform in each of its tests.
@@ -40,7 +42,7 @@ dev: setup ## run FILE (a worker) with reload on change
 .PHONY: test
 test: setup ## run every test: unit, contract, integration, examples, chaos with a few kills
 	@tools/apt-ensure $(TEST_TOOLS)
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: setup ## lint, format, types, layer contract, file length

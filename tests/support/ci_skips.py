@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
+
+_FOUND = "moorings-skips"
 
 ALLOWED: Mapping[str, str] = {
     # "tests/integration/test_x.py::test_*": "why CI cannot run it",
@@ -37,9 +40,17 @@ class SkipsFail:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._record(report)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of a parallel run has ended: take what it found, modules that skip themselves among it."""
+        self._found |= getattr(node, "workeroutput", {}).get(_FOUND, {})
+
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        if self._found and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_FOUND] = self._found
+        elif self._found and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         yield
 

@@ -2,7 +2,8 @@
 
 Bytes are handed on as the objects they were read into, without copy, task or queue. Back-pressure: an end that can't
 take more stops the reading of its peer. Half-close is kept: the end of one direction ends that direction only; the
-tunnel is over when both have ended, or when either connection breaks, which resets the other.
+tunnel is over when both have ended, or when either connection breaks. That resets the other, unless the broken one had
+ended its own direction before: then all that it had to say has passed, and the other is closed in order.
 
 Invariant: ``on_end`` is called exactly once, when both connections are gone.
 """
@@ -180,10 +181,10 @@ class Tunnel:
 
     def peer_lost(self, end: End, peer: End, exc: Exception | None) -> None:
         """What becomes of the side that is left."""
-        if exc is not None or not end.eof:
-            peer.reset()
+        if end.eof:
+            peer.close()  # all that it sent has passed, in order
         else:
-            peer.close()
+            peer.reset()
 
     def _settle(self) -> None:
         client = self.client

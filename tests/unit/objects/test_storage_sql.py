@@ -186,7 +186,7 @@ async def test_an_error_of_one_statement_leaves_the_turn_to_go_on(here: Place) -
     assert here.failures == []
 
 
-@pytest.mark.parametrize("value", [object(), [1], datetime(2024, 1, 1), bytearray(b"x")], ids=str)
+@pytest.mark.parametrize("value", [object(), [1], datetime(2024, 1, 1), bytearray(b"x")], ids=type)
 async def test_parameters_that_no_column_holds_are_refused_by_position(here: Place, value: Any) -> None:
     with pytest.raises(TypeError, match=f"parameter 2 of sql.exec: '{type(value).__name__}' values"):
         here.storage().sql.exec("SELECT ?, ?", 1, value)

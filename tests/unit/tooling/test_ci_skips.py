@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.ci_skips import SkipsFail
+
+ROOT = Path(__file__).parents[3]
 
 pytest_plugins = ["pytester"]
 
@@ -57,3 +61,20 @@ def test_the_summary_names_each_skip(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SKIPPING)
     result = pytester.runpytest_inprocess(*PLAIN)
     result.stdout.fnmatch_lines(["*::test_skips: *no such program here"])
+
+
+def test_skips_in_the_workers_of_a_parallel_run_fail_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeconftest(
+        "from tests.support.ci_skips import SkipsFail\n"
+        "def pytest_configure(config): config.pluginmanager.register(SkipsFail({}))"
+    )
+    pytester.makepyfile(
+        test_module="import pytest\npytest.skip('not here', allow_module_level=True)",
+        test_inside="import pytest\ndef test_skips(): pytest.skip('nor here')",
+    )
+    result = pytester.runpytest_subprocess(*PLAIN, "-n", "1")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*test_inside*nor here*", "*test_module*not here*"])
