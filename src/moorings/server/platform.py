@@ -18,8 +18,8 @@ from moorings.containers.lifecycle import DOWN
 from moorings.containers.records import StoredRecords
 from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
-from moorings.errors import StoreError
-from moorings.http import Debug, HttpClient, HttpServer, Limits, Request, Response, problem_response
+from moorings.errors import DeadlineExceeded, StoreError
+from moorings.http import Debug, HttpClient, HttpServer, Limits, Request, Response, grpc, problem_response
 from moorings.objects import storage, timers
 from moorings.objects.fetching import use_client
 from moorings.objects.sql_files import SqlFiles
@@ -33,6 +33,7 @@ from moorings.server.admin.listening import AdminServer
 from moorings.server.admin.routes import AdminParts, all_routes
 from moorings.server.adopting import adopt_all
 from moorings.server.dev_trigger import DevTrigger
+from moorings.server.grpc_calls import GrpcCalls
 from moorings.server.limits import raise_open_files
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
@@ -84,6 +85,7 @@ class Platform:
         self._cron: CronScheduler | None = None
         self._queues: Queueing | None = None
         self._server: HttpServer | None = None
+        self._calls: GrpcCalls | None = None
         self._admin: AdminServer | None = None
         self._client = HttpClient(clock=self.clock)
         self._watchdog: Watchdog | None = None
@@ -136,8 +138,10 @@ class Platform:
         await adopt_all(found, service=self._service, objects=self._objects, clock=self.clock, observer=self.observer)
         use_client(self._client)
         self._worker = WorkerHost(app.worker, self._objects.env, self.observer)
+        handler = DevTrigger(self._worker, self.clock).handle if debug else self._worker.handle
+        self._calls = GrpcCalls(handler, clock=self.clock, report=self._report)
         self._server = HttpServer(
-            DevTrigger(self._worker, self.clock).handle if debug else self._worker.handle,
+            self._calls.handle,
             on_error=self._error_response,
             limits=Limits(body=self.options.max_body or None),
             trusted_proxies=self.options.trusted_proxies,
@@ -180,10 +184,14 @@ class Platform:
                 self.observer.notify(Notice("warning", warning))
 
     def _error_response(self, request: Request | None, error: BaseException) -> Response:
-        if getattr(error, "status", 500) >= 500:
+        if getattr(error, "status", 500) >= 500 and not isinstance(error, DeadlineExceeded):
             where = "request" if request is None else f"{request.method} {request.url.path}"
             self.observer.notify(ErrorReported(where, error))
-        return problem_response(error, debug=Debug.ON if self.options.debug else Debug.OFF)
+        answer = grpc.error_response if request is not None and grpc.is_call(request) else problem_response
+        return answer(error, debug=Debug.ON if self.options.debug else Debug.OFF)
+
+    def _report(self, where: str, error: BaseException) -> None:
+        self.observer.notify(ErrorReported(where, error))
 
     # --- reloading ----------------------------------------------------------------------------------------------------
 
@@ -355,6 +363,8 @@ class Platform:
             await self._leave("operations of the command line", self._admin.close())
         if self._server is not None:
             await self._leave("requests", self._server.close())
+        if self._calls is not None:
+            await self._leave("gRPC calls", self._calls.close())
         await self._leave("crons", self._end_crons(grace=0.0))
         if self._queues is not None:
             await self._leave("deliveries of queues", self._queues.close())

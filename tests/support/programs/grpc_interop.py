@@ -46,7 +46,7 @@ class Calls:
         context.add_callback(lambda: self._ended(context))
 
     def _ended(self, context: Any) -> None:
-        if context.code() is None and not getattr(context, "finished", False):
+        if not getattr(context, "finished", False):
             with self.lock:
                 self.cancelled += 1
 
@@ -109,20 +109,20 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
     def streaming_input(self, requests: Iterator[Message], context: Any) -> Message:
         self.calls.begin(context)
         total = sum(len(payload) for _, payload in requests)
-        context.finished = True
+        context.finished = context.is_active()
         return {"aggregated_payload_size": total}, b""
 
     def streaming_output(self, request: Message, context: Any) -> Iterator[Message]:
         self.calls.begin(context)
         yield from self._outputs(request, context)
-        context.finished = True
+        context.finished = context.is_active()
 
     def full_duplex(self, requests: Iterator[Message], context: Any) -> Iterator[Message]:
         self.calls.begin(context)
         mirrored_metadata(context)
         for request in requests:
             yield from self._outputs(request, context)
-        context.finished = True
+        context.finished = context.is_active()
 
     def _outputs(self, request: Message, context: Any) -> Iterator[Message]:
         meta, payload = request
