@@ -116,7 +116,7 @@ def test_cancel_after_begin(client: Client) -> None:
     wait_until(lambda: client.seen(EMPTY)[0]["started"] > before["started"], "the call has begun")
     call.cancel()
     assert call.code() == grpc.StatusCode.CANCELLED
-    wait_until(lambda: client.seen(EMPTY)[0]["cancelled"] > before["cancelled"], "the server has heard of it")
+    wait_until(lambda: client.seen(EMPTY)[0]["ended"] > before["ended"], "the server has heard of it")
     requests.end()
 
 
@@ -128,7 +128,7 @@ def test_cancel_after_first_response(client: Client) -> None:
     assert len(next(call)[1]) == 31_415
     call.cancel()
     assert failure(lambda: next(call)).code() == grpc.StatusCode.CANCELLED
-    wait_until(lambda: client.seen(EMPTY)[0]["cancelled"] > before["cancelled"], "the server has heard of it")
+    wait_until(lambda: client.seen(EMPTY)[0]["ended"] > before["ended"], "the server has heard of it")
     requests.end()
 
 
@@ -138,7 +138,7 @@ def test_timeout_on_sleeping_server(client: Client) -> None:
     requests.put(({"sleep": 30}, bytes(27_182)))
     call = client.duplex(iter(requests), timeout=0.2)
     assert failure(lambda: next(call)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    wait_until(lambda: client.seen(EMPTY)[0]["cancelled"] > before["cancelled"], "the server has heard of it")
+    wait_until(lambda: client.seen(EMPTY)[0]["ended"] > before["ended"], "the server has heard of it")
     requests.end()
 
 

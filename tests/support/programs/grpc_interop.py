@@ -33,22 +33,21 @@ def decode(data: bytes) -> Message:
 
 
 class Calls:
-    """What became of the calls so far."""
+    """How many streaming calls have begun, and how many are over, in whatever way."""
 
     def __init__(self) -> None:
-        self.lock = threading.Condition()
+        self._lock = threading.Lock()
         self.started = 0
-        self.cancelled = 0
+        self.ended = 0
 
     def begin(self, context: Any) -> None:
-        with self.lock:
+        with self._lock:
             self.started += 1
-        context.add_callback(lambda: self._ended(context))
+        context.add_callback(self._ended)
 
-    def _ended(self, context: Any) -> None:
-        if not getattr(context, "finished", False):
-            with self.lock:
-                self.cancelled += 1
+    def _ended(self) -> None:
+        with self._lock:
+            self.ended += 1
 
 
 def mirrored_metadata(context: Any) -> None:
@@ -72,7 +71,6 @@ def fail_if_asked(meta: dict[str, Any], context: Any) -> None:
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
     def __init__(self) -> None:
         self.calls = Calls()
-        self.gone = threading.Event()
 
     def service(self, details: Any) -> Any:
         name = details.method.removeprefix(f"/{SERVICE}/")
@@ -92,7 +90,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
         return {}, b""
 
     def seen(self, request: Message, context: Any) -> Message:
-        return {"started": self.calls.started, "cancelled": self.calls.cancelled, "pid": os.getpid()}, b""
+        return {"started": self.calls.started, "ended": self.calls.ended, "pid": os.getpid()}, b""
 
     def unary(self, request: Message, context: Any) -> Message:
         meta, payload = request
@@ -109,20 +107,17 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no t
     def streaming_input(self, requests: Iterator[Message], context: Any) -> Message:
         self.calls.begin(context)
         total = sum(len(payload) for _, payload in requests)
-        context.finished = context.is_active()
         return {"aggregated_payload_size": total}, b""
 
     def streaming_output(self, request: Message, context: Any) -> Iterator[Message]:
         self.calls.begin(context)
         yield from self._outputs(request, context)
-        context.finished = context.is_active()
 
     def full_duplex(self, requests: Iterator[Message], context: Any) -> Iterator[Message]:
         self.calls.begin(context)
         mirrored_metadata(context)
         for request in requests:
             yield from self._outputs(request, context)
-        context.finished = context.is_active()
 
     def _outputs(self, request: Message, context: Any) -> Iterator[Message]:
         meta, payload = request
