@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from moorings.clock import SystemClock
-from moorings.runtimes.base import ContainerRuntime, Exit, Found, OnClose, StartSpec, Stream
+from moorings.errors import ContainerFailedToStart
+from moorings.runtimes.base import ContainerRuntime, ExecSpec, Exit, Found, OnClose, StartSpec, Stream
 from moorings.runtimes.fake import Exits, FakeMachine, FakeRuntime, Listens, Prints, Script, Step, StopsListening, Waits
+from moorings.runtimes.fake_exec import Echoes, ExecStep, PrintsVariable
 from moorings.runtimes.process import ProcessRuntime, ProcessSettings
 
 PROGRAM = Path(__file__).with_name("runtime_program.py")
@@ -100,6 +102,9 @@ class Lab(Protocol):
     def impossible(self) -> StartSpec:
         """A program that does not exist."""
 
+    def program(self, *steps: Step | ExecStep) -> ExecSpec:
+        """A program that follows steps, to be run inside any container of this place."""
+
     async def clean_up(self) -> None:
         """Leave nothing."""
 
@@ -131,7 +136,9 @@ class FakeLab:
         self._folder = folder
         self._specs = _Specs()
         self._scripts: dict[str, Script] = {}
+        self._programs: list[Sequence[Step | ExecStep]] = []
         self.machine = FakeMachine(SystemClock(), lambda spec: self._scripts[spec.token])
+        self.machine.execs = self._steps_of
 
     def runtime(self) -> ContainerRuntime:
         return FakeRuntime(self.machine)
@@ -149,6 +156,16 @@ class FakeLab:
         spec = self.spec()
         self._scripts[spec.token] = Script(fails="there is no program no-such-program")
         return replace(spec, entrypoint=("no-such-program",))
+
+    def program(self, *steps: Step | ExecStep) -> ExecSpec:
+        self._programs.append(steps)
+        return ExecSpec(("scripted", str(len(self._programs) - 1)))
+
+    def _steps_of(self, start: StartSpec, spec: ExecSpec) -> Sequence[Step | ExecStep]:
+        program, *arguments = spec.command
+        if program != "scripted":
+            raise ContainerFailedToStart(f"there is no program {program}")
+        return self._programs[int(arguments[0])]
 
     async def clean_up(self) -> None:
         self.machine.clear()
@@ -193,13 +210,17 @@ class ProcessLab:
     def impossible(self) -> StartSpec:
         return self.command("no-such-program")
 
+    def program(self, *steps: Step | ExecStep) -> ExecSpec:
+        script = {"steps": [_plain(step) for step in steps], "on_signal": {}}
+        return ExecSpec((sys.executable, "-I", "-S", str(PROGRAM), json.dumps(script)))
+
     async def clean_up(self) -> None:
         runtime = self.runtime()
         await runtime.open(Events())
         await runtime.close(OnClose.KILL)
 
 
-def _plain(step: Step) -> list[object]:
+def _plain(step: Step | ExecStep) -> list[object]:
     match step:
         case Prints(line, stream):
             return ["prints", line, stream]
@@ -209,6 +230,10 @@ def _plain(step: Step) -> list[object]:
             return ["listens", port]
         case Exits(code, _):
             return ["exits", code]
+        case Echoes():
+            return ["echoes"]
+        case PrintsVariable(name):
+            return ["prints_variable", name]
         case StopsListening():
             raise NotImplementedError
 

@@ -2,8 +2,9 @@
 Python.
 
 The argument is JSON: ``{"steps": [...], "on_signal": {"15": [...]}}``; a step is ``["prints", line, stream]``,
-``["waits", seconds]``, ``["listens", declared port]`` (an echo service on the port that the environment gives for it)
-or ``["exits", code]``. At the end of its steps it goes on running.
+``["waits", seconds]``, ``["listens", declared port]`` (an echo service on the port that the environment gives for it),
+``["echoes"]`` (its input to its output), ``["prints_variable", name]`` or ``["exits", code]``. At the end of its steps
+it goes on running.
 """
 
 import json
@@ -29,6 +30,12 @@ def follow(steps: list[list[Any]]) -> None:
             listening.bind(("0.0.0.0", int(os.environ[f"PORT_{values[0]}"])))
             listening.listen(64)
             threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        elif kind == "echoes":
+            while data := os.read(0, 65536):
+                while data:
+                    data = data[os.write(1, data) :]
+        elif kind == "prints_variable":
+            os.write(1, (os.environ.get(values[0], "") + "\n").encode())
         elif kind == "exits":
             os._exit(values[0])
 

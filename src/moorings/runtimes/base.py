@@ -263,3 +263,24 @@ class ContainerRuntime(Protocol):
 
     async def forget(self, token: str) -> None:
         """Drop what is kept of an ended incarnation (exit code, private folders). Its logs stay until rotated out."""
+
+    def logs(
+        self, source: LogSource, *, follow: Follow = Follow.NO, tail: int | None = None, since: float | None = None
+    ) -> AsyncIterator[LogLine]:
+        """What an object's container printed, oldest first; the last ``tail`` lines of it, from ``since`` (Unix
+        seconds) on.
+
+        Also after its end and after ``forget``, at least until the object's next start; nothing where the runtime has
+        no lines (any more). With FOLLOW it goes on with what is printed, and ends with the incarnation. To be closed
+        where it isn't read to its end (an async generator). Raises RuntimeUnavailable.
+        """
+
+    async def exec(self, token: str, spec: ExecSpec) -> ExecProcess:
+        """Run a program inside a running container. It is killed when the container ends.
+
+        Raises ContainerNotRunning, ContainerFailedToStart where it can't be started (no such program, folder or user)
+        and RuntimeUnavailable. Cancelling it leaves nothing.
+        """
+
+    async def stats(self, token: str) -> Stats:
+        """What a running container uses now. Raises ContainerNotRunning and RuntimeUnavailable."""

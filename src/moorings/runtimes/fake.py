@@ -12,19 +12,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from moorings.clock import Clock, SystemClock
-from moorings.errors import ContainerFailedToStart, RuntimeUnavailable
+from moorings.errors import ContainerFailedToStart, ContainerNotRunning, RuntimeUnavailable
 from moorings.runtimes.base import (
     Address,
+    ExecProcess,
+    ExecSpec,
     Exit,
     ExitReason,
+    Follow,
     Found,
+    LogLine,
+    LogSource,
     OnClose,
     Running,
     RuntimeEvents,
     StartSpec,
+    Stats,
     Stream,
 )
 from moorings.runtimes.fake_container import (
@@ -40,6 +46,7 @@ from moorings.runtimes.fake_container import (
     StopsListening,
     Waits,
 )
+from moorings.runtimes.fake_exec import Echoes, FakeProgram, PrintsVariable, StepsFor
 
 
 class FakeMachine:
@@ -60,7 +67,10 @@ class FakeMachine:
         self.pause_takes = 0.0
         self.pause_fails: str | None = None
         self.aborted: set[asyncio.Task[None]] = set()
+        self.execs: StepsFor = lambda start, spec: [Exits(0)]
+        """What programs do that are run inside a container; may raise ContainerFailedToStart."""
         self._containers: dict[str, FakeContainer] = {}
+        self._latest: dict[tuple[str, str], FakeContainer] = {}  # by class and object; the last one's logs are kept
         self._pids = itertools.count(1000)
         self._runtime: FakeRuntime | None = None
 
@@ -120,7 +130,11 @@ class FakeMachine:
             raise ContainerFailedToStart(f"the token {spec.token} was used before")
         container = FakeContainer(self, spec, script, next(self._pids))
         self._containers[spec.token] = container
+        self._latest[spec.class_name, spec.object_id] = container
         return container
+
+    def latest(self, class_name: str, object_id: str) -> FakeContainer | None:
+        return self._latest.get((class_name, object_id))
 
     def find(self, token: str) -> FakeContainer | None:
         return self._containers.get(token)
@@ -236,18 +250,54 @@ class FakeRuntime:
 
     async def tail(self, token: str, lines: int) -> tuple[str, ...]:
         container = self.machine.find(token)
-        return tuple(container.lines)[-lines:] if container is not None and lines > 0 else ()
+        if container is None or lines <= 0:
+            return ()
+        return tuple(each.line for each in container.lines)[-lines:]
 
     async def forget(self, token: str) -> None:
         self.machine.forget(token)
 
+    async def logs(
+        self, source: LogSource, *, follow: Follow = Follow.NO, tail: int | None = None, since: float | None = None
+    ) -> AsyncIterator[LogLine]:
+        container = self.machine.latest(source.class_name, source.object_id)
+        if container is None or source.token not in (None, container.spec.token):
+            return
+        lines = [line for line in container.lines if since is None or line.at >= since]
+        shown = container.printed
+        for line in lines if tail is None else lines[max(0, len(lines) - tail) :]:
+            yield line
+        while follow is Follow.FOLLOW and (container.exit is None or shown < container.printed):
+            if shown == container.printed:
+                await container.changes.next()
+            new = list(container.lines)[max(0, len(container.lines) - (container.printed - shown)) :]
+            shown = container.printed
+            for line in new:
+                yield line
+
+    async def exec(self, token: str, spec: ExecSpec) -> ExecProcess:
+        container = self._running_container(token)
+        return FakeProgram(container, spec, self.machine.execs(container.spec, spec), self.machine.clock)
+
+    async def stats(self, token: str) -> Stats:
+        container = self._running_container(token)
+        return Stats(0.25, 4096, None, None, None, 1 + len(container.guests))
+
+    def _running_container(self, token: str) -> FakeContainer:
+        container = self.machine.find(token)
+        if container is None or container.exit is not None:
+            raise ContainerNotRunning("the container isn't running")
+        return container
+
 
 __all__ = [
+    "Echoes",
     "Exits",
     "FakeMachine",
     "FakeRuntime",
     "Listens",
     "Prints",
+    "PrintsVariable",
     "Script",
     "ScriptFor",
     "Serve",

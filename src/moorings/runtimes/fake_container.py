@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 from moorings.clock import Clock, TimerHandle
-from moorings.runtimes.base import Address, Exit, ExitReason, Running, StartSpec, Stream
+from moorings.runtimes.base import Address, Exit, ExitReason, LogLine, Running, StartSpec, Stream
+from moorings.runtimes.fake_exec import Changes, FakeProgram
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -105,7 +106,12 @@ class FakeContainer:
         self.spec = spec
         self.script = script
         self.exit: Exit | None = None
-        self.lines: deque[str] = deque(maxlen=1000)
+        self.lines: deque[LogLine] = deque(maxlen=1000)
+        self.printed = 0
+        """How many lines it has printed so far."""
+        self.changes = Changes()
+        """When it prints, and when it ends."""
+        self.guests: set[FakeProgram] = set()
         self.is_listening: set[int] = set()
         self.is_frozen = False
         self._held: list[Callable[[], None]] = []  # what it would have done, had it not been frozen
@@ -171,7 +177,9 @@ class FakeContainer:
             step = self._steps.popleft()
             match step:
                 case Prints(line, stream):
-                    self.lines.append(line)
+                    self.lines.append(LogLine(self._machine.clock.time(), stream, line))
+                    self.printed += 1
+                    self.changes.tell()
                     self._machine.emit_output(self.spec.token, stream, line)
                 case Waits(seconds):
                     self._timer = self._machine.clock.call_later(seconds, self._step)
@@ -211,6 +219,9 @@ class FakeContainer:
         self._cancel()
         self.exit = Exit(code, reason, self._machine.clock.time())
         self.is_listening.clear()
+        self.changes.tell()
+        for guest in list(self.guests):
+            guest.end(137)
         for server in self._servers.values():
             self._machine.aborted |= server.close()
         for bound in self._sockets.values():

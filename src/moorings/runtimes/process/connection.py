@@ -27,6 +27,7 @@ from moorings.runtimes.process.wire import (
 
 _OUTPUT_LIMIT = 1024 * 1024
 _READ_LIMIT = 4 * 1024 * 1024
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Connection:
@@ -34,6 +35,7 @@ class Connection:
 
     __slots__ = (
         "_decoder",
+        "_descriptors",
         "_events",
         "_frames",
         "_loop",
@@ -60,6 +62,7 @@ class Connection:
         self._on_closed = on_closed
         self._frames = Frames()
         self._decoder = msgspec.msgpack.Decoder(ToSupervisor)
+        self._descriptors: list[int] = []  # sent along with a request of a stranger
         self._queue = bytearray()
         self._events = READ
         self._skipped: dict[tuple[str, str], int] = {}
@@ -69,6 +72,11 @@ class Connection:
     @property
     def is_open(self) -> bool:
         return self._socket.fileno() >= 0
+
+    def take_descriptors(self) -> list[int]:
+        """The descriptors that came with the requests so far; the caller closes them."""
+        taken, self._descriptors = self._descriptors, []
+        return taken
 
     def answer(self, request: int, body: Answer) -> None:
         """Answer a request."""
@@ -115,6 +123,8 @@ class Connection:
         self._loop.remove(self._socket.fileno())
         self._socket.close()
         self._queue.clear()
+        for descriptor in self.take_descriptors():
+            os.close(descriptor)
         self._on_closed(self)
 
     def _ready(self, events: int) -> None:
@@ -123,10 +133,15 @@ class Connection:
         if events & READ and self.is_open:
             self._receive()
 
+    def _receive_with_descriptors(self) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(self._socket, 64 * 1024, 3, _CLOSE_ON_EXEC)
+        self._descriptors += descriptors
+        return data
+
     def _receive(self) -> bool:
         """Read once. Whether there was something."""
         try:
-            data = self._socket.recv(256 * 1024)
+            data = self._socket.recv(256 * 1024) if self.pid else self._receive_with_descriptors()
         except BlockingIOError:
             return False
         except OSError:

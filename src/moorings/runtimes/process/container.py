@@ -95,6 +95,7 @@ class Container:
         "on_pipe_closed",
         "pace",
         "pipes",
+        "surroundings",
         "tail",
     )
 
@@ -104,6 +105,8 @@ class Container:
         self.tail = Tail()
         self.pace = Pace()
         self.pipes: tuple[Pipe, ...] = ()
+        self.surroundings: tuple[bytes, dict[bytes, bytes]] = (b"/", {})
+        """The folder and the environment that its main process was started with."""
         self.killed_as = ""  # the reason of its end, once it was killed by us
         self.is_discarded = False
         self.has_ended = False  # all is read and recorded

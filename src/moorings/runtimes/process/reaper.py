@@ -35,6 +35,7 @@ class Reaper:
         self.mains: dict[int, Container] = {}
         self.leaving: dict[int, Container] = {}
         self._helpers: dict[int, Callable[[], None]] = {}
+        self._guests: dict[int, Callable[[int], None]] = {}
         # pid: start ticks and owner, of descendants seen before a kill
         self._lineage: dict[int, tuple[int, Container]] = {}
         self._owners: dict[int, Container] = {}  # strays whose owner is known
@@ -53,6 +54,20 @@ class Reaper:
     def watch_helper(self, pid: int, done: Callable[[], None]) -> None:
         """A process of the supervisor's own was spawned."""
         self._helpers[pid] = done
+
+    def watch_guest(self, pid: int, container: Container, ended: Callable[[int], None]) -> None:
+        """A program was started inside a container; ``ended`` gets its exit code, 128 + n where signal n ended it."""
+        self._guests[pid] = ended
+        self._owners[pid] = container
+
+    def kill_guest(self, pid: int) -> None:
+        """SIGKILL a guest's group and its descendants; what gets away is a stray of the container."""
+        if pid not in self._guests:
+            return
+        descendants = [(child, proc.start_ticks(child)) for child in proc.descendants(pid)]
+        _signal_group(pid, signal.SIGKILL)
+        for child, ticks in descendants:
+            proc.kill(child, ticks)
 
     def signal(self, container: Container, signum: int) -> None:
         """Signal the main process's group, if it still runs."""
@@ -92,6 +107,9 @@ class Reaper:
             helper = self._helpers.pop(pid, None)
             if helper is not None:
                 helper()
+            guest = self._guests.pop(pid, None)
+            if guest is not None:
+                guest(seen.si_status if seen.si_code == os.CLD_EXITED else 128 + seen.si_status)
             ended = True
         if ended:
             self.sweep()

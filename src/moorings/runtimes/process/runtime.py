@@ -10,28 +10,38 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from moorings.clock import Clock, SystemClock
-from moorings.errors import ContainerFailedToStart, RuntimeUnavailable
+from moorings.errors import ContainerFailedToStart, ContainerNotRunning, RuntimeUnavailable
 from moorings.runtimes.base import (
     Address,
+    ExecProcess,
+    ExecSpec,
     Exit,
     ExitReason,
+    Follow,
     Found,
+    LogLine,
+    LogSource,
     OnClose,
     Running,
     RuntimeEvents,
     StartSpec,
+    Stats,
     Stream,
 )
 from moorings.runtimes.process import proc, wire
 from moorings.runtimes.process.client import Client
+from moorings.runtimes.process.executing import execute
 from moorings.runtimes.process.launch import reach
 from moorings.runtimes.process.leftovers import kill_leftovers
+from moorings.runtimes.process.log_files import Wanted
 from moorings.runtimes.process.paths import Layout
+from moorings.runtimes.process.reading import Followers, read_logs
 
 _HOST = "127.0.0.1"
 _STUCK = 5.0  # seconds that a cancelled start waits for its end
@@ -75,6 +85,7 @@ class ProcessRuntime:
         self._running: dict[str, wire.Incarnation] = {}
         self._starting: dict[str, list[wire.Answer]] = {}  # events that came before their start returned
         self._opening: list[wire.Answer] | None = None  # events that came before open returned
+        self._followers = Followers()
         self._reaching = asyncio.Lock()
         self._cleaning: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -181,6 +192,7 @@ class ProcessRuntime:
         )
         exit = Exit(137, ExitReason.PLATFORM, self._clock.time())
         for token in lost:
+            self._followers.wake(token)
             self._events.exited(token, exit)
 
     # --- events -------------------------------------------------------------------------------------------------------
@@ -207,7 +219,9 @@ class ProcessRuntime:
                 )
             for line in event.lines:
                 self._events.output(event.token, stream, line.decode("utf-8", "replace"))
+            self._followers.wake(event.token)
         elif isinstance(event, wire.Exited) and self._running.pop(event.token, None) is not None:
+            self._followers.wake(event.token)
             self._events.exited(event.token, _exit(event.ending))
 
     def _opened(self) -> None:
@@ -284,6 +298,44 @@ class ProcessRuntime:
 
     async def forget(self, token: str) -> None:
         await self._ask(wire.Forget(token))
+
+    def logs(
+        self, source: LogSource, *, follow: Follow = Follow.NO, tail: int | None = None, since: float | None = None
+    ) -> AsyncIterator[LogLine]:
+        token = source.token or self._token_of(source)
+        return read_logs(
+            self._layout.object_logs(source.class_name, source.object_id, source.name),
+            Wanted(None if token in self._running else source.token, tail, since),
+            follow,
+            token=token,
+            runs=lambda: token in self._running,
+            followers=self._followers,
+            clock=self._clock,
+        )
+
+    def _token_of(self, source: LogSource) -> str:
+        """The incarnation of an object that runs; empty where none does."""
+        for token, incarnation in self._running.items():
+            if (incarnation.class_name, incarnation.object_id) == (source.class_name, source.object_id):
+                return token
+        return ""
+
+    async def exec(self, token: str, spec: ExecSpec) -> ExecProcess:
+        self._check_running(token)
+        return await execute(self._layout, token, spec)
+
+    async def stats(self, token: str) -> Stats:
+        self._check_running(token)
+        answer = await self._ask(wire.Usage(token))
+        if answer is None:
+            raise RuntimeUnavailable("the supervisor went away")
+        if not isinstance(answer, wire.Used):
+            raise ContainerNotRunning("the container has ended")
+        return Stats(answer.cpu, answer.memory, None, None, None, answer.processes)
+
+    def _check_running(self, token: str) -> None:
+        if token not in self._running:
+            raise ContainerNotRunning("the container isn't running")
 
     async def _ask(self, request: wire.Request) -> wire.Answer | None:
         """The answer; None where the supervisor is gone, as every container is then."""

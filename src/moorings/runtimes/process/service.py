@@ -12,6 +12,7 @@ from moorings.runtimes.process import listeners, ports, proc, spawn, wire
 from moorings.runtimes.process.connection import Connection
 from moorings.runtimes.process.container import Container
 from moorings.runtimes.process.freezer import Freezer
+from moorings.runtimes.process.guests import Guests
 from moorings.runtimes.process.leftovers import kill_leftovers
 from moorings.runtimes.process.loop import READ, Loop, Timer
 from moorings.runtimes.process.output import LogSettings
@@ -39,6 +40,7 @@ class Service:
         self._records = Records(layout)
         self._reaper = Reaper(loop, find=self._containers.get, finished=self._finished)
         self._freezer = Freezer(self._reaper, loop)
+        self._guests = Guests(self._reaper, files=files)
         self._ports = ports.Ports()
         self._boot = proc.boot_id()
         self._platform: Connection | None = None
@@ -56,6 +58,7 @@ class Service:
             wire.Owns: self._owns,
             wire.Tail: self._tail,
             wire.Forget: self._forget,
+            wire.Usage: self._usage,
             wire.Shutdown: self._shutdown,
         }
 
@@ -81,6 +84,7 @@ class Service:
         Connection(connected, self._loop, on_request=self._requested, on_closed=self._disconnected)
 
     def _disconnected(self, connection: Connection) -> None:
+        self._guests.closed(connection)
         if connection is self._platform:
             self._platform = None
             self._consider_leaving()
@@ -91,11 +95,24 @@ class Service:
             connection.answer(request.id, self._hello(connection, body))
             return
         if connection is not self._platform:
-            connection.answer(request.id, wire.Refused("the first request must be hello"))
+            connection.answer(request.id, self._guest(connection, body))
             return
-        answer = self._handlers[type(body)](body, request.id)
+        handler = self._handlers.get(type(body))
+        answer = wire.Refused(f"not on this connection: {body}") if handler is None else handler(body, request.id)
         if answer is not None:
             connection.answer(request.id, answer)
+
+    def _guest(self, connection: Connection, request: wire.Request) -> wire.Answer:
+        """A connection of its own that runs a program in a container, or ends it."""
+        if isinstance(request, wire.Exec):
+            container = self._containers.get(request.token)
+            if container is None or container.ending is not None:
+                return wire.Absent()
+            return self._guests.run(connection, request, container)
+        if isinstance(request, wire.Kill):
+            self._guests.kill(connection)
+            return wire.Done()
+        return wire.Refused("the first request must be hello, or run a program")
 
     def _hello(self, connection: Connection, hello: wire.Hello) -> wire.Answer:
         if hello.version != wire.VERSION:
@@ -151,10 +168,9 @@ class Service:
         except OSError as error:
             return wire.Refused(f"it can't be prepared in {self._layout.run}: {error.strerror}")
         assert self._platform is not None
-        self._record(container)  # before the answer: what was answered is found again
-        self._platform.answer(number, wire.Started(container.incarnation))
+        self._record(container)  # before the answer: what was answered is found again, in the log as well
         container.note(f"started as process {container.incarnation.pid}, token {request.token}")
-        return None
+        return wire.Started(container.incarnation)
 
     def _spawn(self, request: wire.Start) -> Container:
         token = request.token
@@ -192,6 +208,7 @@ class Service:
             token, request.class_name, request.object_id, request.name, given, started_at, pid, proc.start_ticks(pid)
         )
         container = self._hold(incarnation)
+        container.surroundings = (request.directory, env)
         container.attach(out, err, self._loop)
         self._reaper.watch(container)
         return container
@@ -259,6 +276,12 @@ class Service:
     def _tail(self, request: wire.Tail, number: int) -> wire.Answer:
         container = self._containers.get(request.token)
         return wire.Lines(container.tail.last(request.lines) if container is not None else [])
+
+    def _usage(self, request: wire.Usage, number: int) -> wire.Answer:
+        container = self._containers.get(request.token)
+        if container is None or container.ending is not None:
+            return wire.Absent()
+        return wire.Used(*proc.usage(self._reaper.processes(container)))
 
     def _forget(self, request: wire.Forget, number: int) -> wire.Answer:
         container = self._containers.get(request.token)

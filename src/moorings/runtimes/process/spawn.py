@@ -18,7 +18,7 @@ import stat
 from moorings.runtimes.process.wire import Start
 
 _PLACEHOLDER = re.compile(rb"\{port(?::(\d{1,5}))?\}")
-_IGNORED_BY_PYTHON = [signum for name in ("SIGPIPE", "SIGXFSZ") if (signum := getattr(signal, name, None)) is not None]
+IGNORED_BY_PYTHON = [signum for name in ("SIGPIPE", "SIGXFSZ") if (signum := getattr(signal, name, None)) is not None]
 
 
 class StartFailed(Exception):
@@ -34,13 +34,13 @@ def fill(entrypoint: list[bytes], ports: dict[int, int]) -> list[bytes]:
     def host_port(match: re.Match[bytes]) -> bytes:
         if not ports:
             raise StartFailed(
-                f"entrypoint has {_show(match[0])}, but the class declares no port (default_port, required_ports)"
+                f"entrypoint has {shown(match[0])}, but the class declares no port (default_port, required_ports)"
             )
         declared = int(match[1]) if match[1] else next(iter(ports))
         if declared not in ports:
             known = ", ".join(map(str, ports))
             raise StartFailed(
-                f"entrypoint has {_show(match[0])}, but the class declares no port {declared} (it declares {known})"
+                f"entrypoint has {shown(match[0])}, but the class declares no port {declared} (it declares {known})"
             )
         return b"%d" % ports[declared]
 
@@ -79,20 +79,31 @@ def check(request: Start) -> None:
         raise StartFailed("entrypoint is empty; it must name a program, such as ['python', 'server.py']")
     if any(b"\0" in argument for argument in request.entrypoint):
         raise StartFailed("an argument of entrypoint contains a NUL character")
-    for key, value in request.env.items():
+    check_environment(request.env, "env_vars")
+    check_folder(request.directory)
+
+
+def check_environment(env: dict[bytes, bytes], what: str) -> None:
+    """Refuse what can't be a variable. Raises StartFailed."""
+    for key, value in env.items():
         if not key or b"=" in key or b"\0" in key or b"\0" in value:
             raise StartFailed(
-                f"env_vars has {_show(key)}, which can't be an environment variable (empty, or with '=' or NUL)"
+                f"{what} has {shown(key)}, which can't be an environment variable (empty, or with '=' or NUL)"
             )
-    directory = _show(request.directory)
+
+
+def check_folder(path: bytes) -> bytes:
+    """The folder to run in. Raises StartFailed where there is none."""
+    directory = shown(path)
     try:
-        mode = os.stat(request.directory).st_mode
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         raise StartFailed(f"the folder {directory} does not exist") from None
-    except OSError as error:
-        raise StartFailed(f"the folder {directory} can't be used: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise StartFailed(f"the folder {directory} can't be used: {getattr(error, 'strerror', error)}") from None
     if not stat.S_ISDIR(mode):
         raise StartFailed(f"{directory} is not a folder")
+    return path
 
 
 def find_program(program: bytes, directory: bytes, path: bytes) -> bytes:
@@ -100,7 +111,7 @@ def find_program(program: bytes, directory: bytes, path: bytes) -> bytes:
     if b"/" in program:
         file = os.path.join(directory, program)
         if not os.path.exists(file):
-            raise StartFailed(f"there is no program {_show(program)} in the folder {_show(directory)}")
+            raise StartFailed(f"there is no program {shown(program)} in the folder {shown(directory)}")
         _check_executable(file)
         return file
     blocked = b""
@@ -114,15 +125,15 @@ def find_program(program: bytes, directory: bytes, path: bytes) -> bytes:
         _check_executable(blocked)
     hint = ""
     if os.path.isfile(os.path.join(directory, program)):
-        hint = f"; to run the one in {_show(directory)}, write './{_show(program)}'"
-    raise StartFailed(f"there is no program {_show(program)} on PATH ({_show(path)}){hint}")
+        hint = f"; to run the one in {shown(directory)}, write './{shown(program)}'"
+    raise StartFailed(f"there is no program {shown(program)} on PATH ({shown(path)}){hint}")
 
 
 def _check_executable(file: bytes) -> None:
     if os.path.isdir(file):
-        raise StartFailed(f"{_show(file)} is a folder, not a program")
+        raise StartFailed(f"{shown(file)} is a folder, not a program")
     if not os.access(file, os.X_OK):
-        raise StartFailed(f"{_show(file)} is not executable; chmod +x it, or name its interpreter in entrypoint")
+        raise StartFailed(f"{shown(file)} is not executable; chmod +x it, or name its interpreter in entrypoint")
 
 
 def spawn(
@@ -133,7 +144,7 @@ def spawn(
     try:
         os.chdir(directory)
     except OSError as error:
-        raise StartFailed(f"the folder {_show(directory)} can't be entered: {error.strerror}") from None
+        raise StartFailed(f"the folder {shown(directory)} can't be entered: {error.strerror}") from None
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(files, limits[1]), limits[1]))
         return os.posix_spawn(
@@ -143,7 +154,7 @@ def spawn(
             file_actions=[(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2)],  # 0 is /dev/null here as well
             setsid=True,
             setsigmask=[],
-            setsigdef=_IGNORED_BY_PYTHON,
+            setsigdef=IGNORED_BY_PYTHON,
         )
     except OSError as error:
         raise StartFailed(_why(file, directory, error)) from None
@@ -153,7 +164,7 @@ def spawn(
 
 
 def _why(file: bytes, directory: bytes, error: OSError) -> str:
-    name = _show(file)
+    name = shown(file)
     match error.errno:
         case errno.ENOEXEC:
             return f"{name} is not a program that this system can run (has it a #! line?)"
@@ -166,8 +177,9 @@ def _why(file: bytes, directory: bytes, error: OSError) -> str:
         case errno.EAGAIN | errno.ENOMEM:
             return f"{name} can't be run: the system has no room for another process ({error.strerror})"
         case _:
-            return f"{name} can't be run in {_show(directory)}: {error.strerror}"
+            return f"{name} can't be run in {shown(directory)}: {error.strerror}"
 
 
-def _show(value: bytes) -> str:
+def shown(value: bytes) -> str:
+    """A path or an argument in a sentence."""
     return value.decode("utf-8", "replace")

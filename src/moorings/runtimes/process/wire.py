@@ -134,11 +134,32 @@ class Forget(Body, tag="forget"):
     token: str
 
 
+class Exec(Body, tag="exec"):
+    """Run a program in a running container: the first and only request of a connection of its own.
+
+    Its descriptors come with it (SCM_RIGHTS): a terminal, or stdin, stdout and stderr. Answered by Spawned, Absent or
+    Refused; an Exited of the program follows. When the connection ends before, or at a Kill, the program is killed.
+    """
+
+    token: str
+    command: list[bytes]
+    env: dict[bytes, bytes]
+    directory: bytes
+    user: str | None
+    is_terminal: bool
+
+
+class Usage(Body, tag="usage"):
+    """What does a container use? Answered by Used or Absent."""
+
+    token: str
+
+
 class Shutdown(Body, tag="shutdown"):
     """Kill and forget everything and exit. Answered by Done, after the exits, when nothing is left."""
 
 
-Request = Hello | Start | Signal | Kill | Pause | Unpause | Discard | Owns | Tail | Forget | Shutdown
+Request = Hello | Start | Signal | Kill | Pause | Unpause | Discard | Owns | Tail | Forget | Exec | Usage | Shutdown
 
 
 # --- replies and events -----------------------------------------------------------------------------------------------
@@ -182,6 +203,24 @@ class Lines(Body, tag="lines"):
     lines: list[bytes]
 
 
+class Absent(Body, tag="absent"):
+    """There is no such container, or it has ended."""
+
+
+class Spawned(Body, tag="spawned"):
+    """A program runs in a container."""
+
+    pid: int
+
+
+class Used(Body, tag="used"):
+    """What a container's processes use together: CPU seconds since its start, bytes of memory that are resident."""
+
+    cpu: float
+    memory: int
+    processes: int
+
+
 class Exited(Body, tag="exited"):
     """Pushed once per incarnation, after all of its output."""
 
@@ -201,7 +240,7 @@ class Output(Body, tag="output"):
     skipped: int = 0
 
 
-Answer = Welcome | Refused | Started | Done | Truth | Lines | Exited | Output
+Answer = Welcome | Refused | Started | Done | Truth | Lines | Absent | Spawned | Used | Exited | Output
 
 
 class ToSupervisor(msgspec.Struct, array_like=True, gc=False):
