@@ -16,9 +16,11 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import DenialOfServiceError, InvalidBodyLengthError, ProtocolError
+from h2.exceptions import DenialOfServiceError, FrameDataMissingError, InvalidBodyLengthError, ProtocolError
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
+from hyperframe.exceptions import InvalidDataError
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -50,6 +52,27 @@ _COSTS: Final[dict[type[Frame], float]] = {
 _SMALL_DATA = 256  # bytes; DATA frames below it cost, unless they end their stream
 
 
+class _Frames(FrameBuffer):
+    """Frames off the wire. The first one must be the client's SETTINGS (RFC 9113, 3.4)."""
+
+    def __init__(self) -> None:
+        super().__init__(server=True)
+        self._begun = False
+
+    def __next__(self) -> Frame:
+        try:
+            frame = super().__next__()
+        except ProtocolError as error:
+            if isinstance(error.__cause__, InvalidDataError) and str(error.__cause__).startswith("SETTINGS ack"):
+                raise FrameDataMissingError(str(error)) from error  # of code FRAME_SIZE_ERROR (RFC 9113, 6.5)
+            raise
+        if not self._begun:
+            self._begun = True
+            if type(frame) is not SettingsFrame or "ACK" in frame.flags:
+                raise ProtocolError("the preface has no SETTINGS frame")
+        return frame
+
+
 class CompressionError(ProtocolError):
     """A field block can't be decoded (RFC 9113, 4.3)."""
 
@@ -73,6 +96,7 @@ class ServerProtocol(H2Connection):
             )
         )
         self._frames = frames
+        self.incoming_buffer = _Frames()
         self.local_settings = Settings(
             client=False,
             initial_values={

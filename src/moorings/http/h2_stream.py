@@ -185,10 +185,14 @@ class H2ServerStream:
             self._open_window()
 
     def end(self, trailers: Headers | None = None) -> None:
-        """The request is complete."""
+        """The request is complete, or malformed: trailers hide from the library that the body misses its length."""
         self.remote_ended = True
         self.due_in = None
-        body, self._body = self._body, None
+        body = self._body
+        if body is not None and 0 <= body.length != self._received:
+            self.reset(ErrorCodes.PROTOCOL_ERROR)
+            return
+        self._body = None
         if body is not None:
             body.finish(trailers)
 
