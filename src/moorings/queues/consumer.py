@@ -8,7 +8,7 @@ death counts, and where it was the last one, the message goes to the dead-letter
 The lease of a message in flight is the consumer's memory. The platform's death ends it, and so does the handler's time
 (``ConsumerSettings.lease``); the message is then ready again.
 
-Invariants: batches begin in the order of their messages. At most ``max_concurrency`` of them are under way. A queue in
+Invariants: batches begin in the order of their messages. At most ``Concurrency.limit`` of them are under way. A queue in
 which nothing is ready has no task and, unless a message is delayed, no timer.
 """
 
@@ -27,6 +27,7 @@ from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Observer
 from moorings.queues.batch import MessageBatch, Outcome, settle
 from moorings.queues.coalescing import Acknowledgements
+from moorings.queues.concurrency import Concurrency
 from moorings.queues.message import StoredMessage
 from moorings.queues.settings import ConsumerSettings
 from moorings.queues.window import Window
@@ -100,6 +101,7 @@ class PushConsumer:
         self._looking = False
         self._look_again = False
         self._running = 0
+        self._concurrency = Concurrency(settings.max_concurrency)
         self._halted = True
         self.settings = settings
         self.retention = retention
@@ -118,6 +120,7 @@ class PushConsumer:
     def use(self, settings: ConsumerSettings, retention: float) -> None:
         """Go by other settings from the next batch on."""
         self.settings = settings
+        self._concurrency.use(settings.max_concurrency)
         self.retention = retention
         if self._batch_timer is not None:
             self._batch_timer.cancel()
@@ -234,7 +237,7 @@ class PushConsumer:
             return
         window, settings = self.window, self.settings
         now = self._clock.monotonic()
-        while (ready := len(window)) and self._running < settings.max_concurrency:
+        while (ready := len(window)) and self._running < self._concurrency.limit:
             if ready < settings.max_batch_size and (wait := self._time_to_fill(now)) > _SHORTEST_WAIT:
                 if self._batch_timer is None:
                     self._batch_timer = self._clock.call_later(wait, self._batch_timed_out)
@@ -319,7 +322,10 @@ class PushConsumer:
         """The handler has ended, or its time has."""
         if delivery.over:
             return
-        if error is not None:
+        if error is None:
+            self._concurrency.ended_well(full_batch_waits=len(self.window) >= self.settings.max_batch_size)
+        else:
+            self._concurrency.failed()
             self._observer.notify(ErrorReported(f"queue {self._queue.name}", error))
         self._end(delivery, Outcome.RETURNED if error is None else Outcome.RAISED)
 

@@ -17,9 +17,6 @@ class ConsumerKind(StrEnum):
     HTTP_PULL = "http_pull"
 
 
-CONCURRENCY = 10
-"""Batches of a queue that are delivered at a time unless ``max_concurrency`` says otherwise."""
-
 HANDLER_TIMEOUT = 900.0
 """Seconds that a worker may take with a batch (Cloudflare: the same 15 minutes)."""
 
@@ -38,7 +35,7 @@ class ConsumerSettings:
     max_batch_size: int = 10
     max_batch_timeout: float = 5.0
     max_retries: int = 3
-    max_concurrency: int = CONCURRENCY
+    max_concurrency: int | None = None
     dead_letter_queue: str | None = None
     retry_delay: float = 0.0
     lease: float = HANDLER_TIMEOUT
