@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from moorings.cli import containers
+from moorings.cli import containers, queues
 
 if TYPE_CHECKING:
     from moorings.cli.locating import Located
@@ -160,6 +160,7 @@ def moorings() -> None:
 
 
 moorings.add_command(containers.ps)
+moorings.add_command(queues.queue)
 
 
 @moorings.command(short_help="Run a worker on this machine, and reload it on change.")

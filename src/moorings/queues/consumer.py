@@ -8,8 +8,8 @@ death counts, and where it was the last one, the message goes to the dead-letter
 The lease of a message in flight is the consumer's memory. The platform's death ends it, and so does the handler's time
 (``ConsumerSettings.lease``); the message is then ready again.
 
-Invariants: batches begin in the order of their messages. At most ``Concurrency.limit`` of them are under way. A queue in
-which nothing is ready has no task and, unless a message is delayed, no timer.
+Invariants: batches begin in the order of their messages. At most ``Concurrency.limit`` of them are under way. A queue
+in which nothing is ready has no task and, unless a message is delayed, no timer.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class Platform:
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
         self._queues.start(self._worker)
-        routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects))
+        routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects, self._queues.managing))
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
         await self._admin.open()
         garbage.settle()

@@ -6,6 +6,7 @@ from moorings.clock import Clock
 from moorings.observer import Observer
 from moorings.queues.batch import MessageBatch
 from moorings.queues.broker import Broker
+from moorings.queues.managing import Managing
 from moorings.queues.producer import Queue
 from moorings.queues.pulling import Pulling
 from moorings.queues.settings import QueueSettings, read_queue_settings
@@ -21,6 +22,7 @@ class Queueing:
         self._worker: WorkerHost | None = None
         self.broker = Broker(store, clock=clock, observer=observer, deliver=self._deliver)
         self.pulling = Pulling(self.broker)
+        self.managing = Managing(self.broker)
 
     async def open(self, app: Application) -> dict[str, Queue]:
         """Find the queues. Returns what stands in ``env``. Raises StoreError."""

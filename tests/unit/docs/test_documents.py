@@ -23,7 +23,9 @@ REFERENCE = DOCS / "reference"
 
 
 def options(command: click.Command) -> set[str]:
-    """The long options of a command."""
+    """The long options of a command, and of those below it."""
+    if isinstance(command, click.Group):
+        return set().union(*map(options, command.commands.values()))
     return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moorings.containers.service import ContainerService
-from moorings.server.admin import about, containers
+from moorings.queues.managing import Managing
+from moorings.server.admin import about, containers, queues
 from moorings.server.admin.router import Route
 from moorings.server.objects import Objects
 
@@ -18,6 +19,7 @@ class AdminParts:
     url: str
     service: ContainerService
     objects: Objects
+    queues: Managing
 
 
 def all_routes(parts: AdminParts) -> list[Route]:
@@ -25,4 +27,5 @@ def all_routes(parts: AdminParts) -> list[Route]:
     return [
         *about.routes(parts.app, parts.url),
         *containers.routes(parts.service, parts.objects),
+        *queues.routes(parts.queues),
     ]
