@@ -14,6 +14,8 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
+from moorings.runtimes.sandbox import InstanceSize, Sandbox
+
 Stream = Literal["stdout", "stderr"]
 
 
@@ -71,6 +73,8 @@ class StartSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     instance_type: str | None = None
     enable_internet: bool = True
+    size: InstanceSize | None = None  # in place of the instance type's
+    sandbox: Sandbox = Sandbox()
 
 
 @dataclass(frozen=True, slots=True)

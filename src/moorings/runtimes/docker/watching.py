@@ -1,0 +1,81 @@
+"""The Engine's event stream, and what to do when it breaks: one task follows it for as long as the runtime is open.
+
+Invariant: while a stream is followed, every end of a container of the installation is told. Whoever connects first
+lists the containers after it has the stream, so nothing falls between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from moorings.clock import Clock
+from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
+from moorings.runtimes.docker.identity import TOKEN
+
+_LONGEST = 0.5  # seconds between two attempts to reach an Engine that is gone
+_FIRST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to a container: ``action`` is the Engine's word, ``die`` or ``oom``."""
+
+    action: str
+    token: str
+    container: str
+    exit_code: int
+
+
+@asynccontextmanager
+async def events(engine: Engine, label: str, clock: Clock) -> AsyncIterator[AsyncIterator[list[Event]]]:
+    """The stream of events of containers with a label. Raises Refused, Unreachable."""
+    filters = json.dumps({"type": ["container"], "label": [label], "event": ["die", "oom"]})
+    async with engine.stream("events", filters=filters, since=f"{clock.time() - 1:.6f}") as stream:
+        yield _parsed(stream)
+
+
+async def _parsed(stream: Any) -> AsyncIterator[list[Event]]:
+    buffer = b""
+    while chunk := await stream.readany():
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        parsed = [_event(json.loads(line)) for line in lines if line.strip()]
+        yield [each for each in parsed if each is not None]
+
+
+def _event(event: dict[str, Any]) -> Event | None:
+    actor = event.get("Actor") or {}
+    attributes = actor.get("Attributes") or {}
+    token = attributes.get(TOKEN)
+    action = str(event.get("Action") or event.get("status") or "")
+    if token is None:
+        return None
+    action = {"died": "die"}.get(action, action)  # Podman's word
+    code = str(attributes.get("exitCode") or attributes.get("containerExitCode") or "0")
+    return Event(action, token, str(actor.get("ID") or ""), int(code) if code.lstrip("-").isdigit() else 0)
+
+
+async def reconnect(attempt: Callable[[], Any], between: Callable[[], None], clock: Clock) -> None:
+    """Call ``attempt`` until it raises no Unreachable, and ``between`` after each time that it has."""
+    pause = _FIRST
+    while True:
+        try:
+            await attempt()
+        except (Unreachable, Refused):
+            between()
+            await clock.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST)
+        else:
+            return
+
+
+async def cancelled(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks, and wait until they have ended."""
+    running = [task for task in tasks if task is not None and not task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
