@@ -37,3 +37,10 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """nginx before the same program."""
     with nginx_and_program(tmp_path_factory.mktemp("nginx")) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def grpc_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The platform before a gRPC server in a container, and containers that fail."""
+    with Platform(APPS / "grpc_behind.py", tmp_path_factory.mktemp("grpc") / "platform") as platform:
+        yield platform

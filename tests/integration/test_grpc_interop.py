@@ -12,7 +12,6 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.integration.conftest import APPS
 from tests.support.platform import Platform
 from tests.support.programs.grpc_interop import SERVICE, Message, decode, encode
 from tests.support.waiting import wait_until
@@ -21,13 +20,6 @@ LARGE = ({"response_size": 314_159}, bytes(271_828))
 EMPTY: Message = ({}, b"")
 SIZES = [31_415, 9, 2_653, 58_979]
 UPLOADS = [27_182, 8, 1_828, 45_904]
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    folder = tmp_path_factory.mktemp("grpc")
-    with Platform(APPS / "grpc_behind.py", folder / "platform") as served:
-        yield served
 
 
 class Client:
@@ -48,8 +40,8 @@ class Client:
 
 
 @pytest.fixture
-def client(platform: Platform) -> Iterator[Client]:
-    host, port = platform.address
+def client(grpc_platform: Platform) -> Iterator[Client]:
+    host, port = grpc_platform.address
     with grpc.insecure_channel(f"{host}:{port}") as channel:
         yield Client(channel)
 
@@ -210,7 +202,7 @@ def test_a_container_that_cannot_start_is_unavailable(client: Client) -> None:
     assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, "The container failed to start.")
 
 
-def test_a_deadline_that_passes_while_the_container_starts_is_told(client: Client, platform: Platform) -> None:
+def test_a_deadline_that_passes_while_the_container_starts_is_told(client: Client) -> None:
     error = failure(lambda: client.empty(EMPTY, timeout=0.3, metadata=of_case("never-listens")))
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 

@@ -71,4 +71,5 @@ async def send(controller: Controller, request: Request, port: int | None = None
             await first_of(controller.service.clock, [incarnation.exited], EXIT_NOTICE)
             if not incarnation.exited.done():
                 raise
+            request.give_back()
     raise AssertionError("unreachable")

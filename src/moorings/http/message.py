@@ -109,6 +109,10 @@ class Message:
             chunks = held(body, until)
             self._body = TrailedBody(chunks, body.trailers) if isinstance(body, TrailedBody) else chunks
 
+    def give_back(self) -> None:
+        """Let the body be taken once more. For whoever has taken it and read nothing of it."""
+        self._used = False
+
     def _take(self) -> StoredBody:
         """The body, for its one reader. Raises BodyUsed."""
         content = self._content()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -151,14 +152,20 @@ async def test_requests_in_flight_return_to_none_however_they_end() -> None:
         assert h.controller().in_flight == 0
 
 
-async def test_a_request_that_meets_a_container_that_has_just_died_is_served_by_the_next() -> None:
+@pytest.mark.parametrize("body", [None, b"a body", "streamed"])
+async def test_a_request_that_meets_a_container_that_has_just_died_is_served_by_the_next(body: Any) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"a body"
+
+    sent = chunks() if body == "streamed" else body
     async with harness(Ported, SCRIPT) as h:
         await h.run(h.stub().start_and_wait_for_ports())
         controller = h.controller()
         token = h.machine.running[0]
         h.machine.follow(token, *(StopsListening(port) for port in Ported.required_ports))
         await h.settle()
-        request: Any = asyncio.ensure_future(h.stub().fetch("/"))
+        method = "GET" if body is None else "POST"
+        request: Any = asyncio.ensure_future(h.stub().fetch("/", method=method, body=sent))
         await h.settle()
         h.machine.end(token, 137, ExitReason.SIGNAL)
         assert await text(await h.run(request)) == "8080"

@@ -33,7 +33,12 @@ async def perform(
         connection = pool.take()
         repeatable = connection is not None and safe
         while connection is None:
-            await _connected(exchange, pool, connect_timeout)
+            try:
+                await _connected(exchange, pool, connect_timeout)
+            except ConnectFailed as error:
+                if attempts:  # a body may have been begun
+                    raise UpstreamError(str(error)) from error
+                raise
             connection = pool.take()
         attempts += 1
         future: asyncio.Future[Response] = connection.loop.create_future()
