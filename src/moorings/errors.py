@@ -293,3 +293,78 @@ class ConsumerTimeout(MooringsError):
 
     code = "consumer_timeout"
     status = 504
+
+
+# --- workflows ------------------------------------------------------------------------------------------------------
+
+
+class NonRetryableError(MooringsError):
+    """Raised by a step's function: the step fails at once, however many retries it has left.
+
+    Source: developers.cloudflare.com/workflows/build/workers-api/#nonretryableerror
+    """
+
+    code = "non_retryable"
+
+
+class WorkflowError(MooringsError):
+    """Base of what is wrong with a workflow, an instance of one or a step."""
+
+    code = "workflow_error"
+
+
+class WorkflowInstanceExists(WorkflowError):
+    """``create`` was given the id of an instance that exists already."""
+
+    code = "workflow_instance_exists"
+    status = 409
+
+
+class WorkflowInstanceNotFound(WorkflowError):
+    """There is no instance of that id, or its retention has passed."""
+
+    code = "workflow_instance_not_found"
+    status = 404
+
+
+class WorkflowStateError(WorkflowError):
+    """The instance's status doesn't allow what was asked for (pausing one that has ended, say)."""
+
+    code = "workflow_state"
+    status = 409
+
+
+class WorkflowCodeChanged(WorkflowError):
+    """The code asks for other steps than the instance has recorded; put it back, then resume the instance."""
+
+    code = "workflow_code_changed"
+
+
+class StepNameUsed(WorkflowError):
+    """A run used one step name twice; the name must tell the two apart."""
+
+    code = "step_name_used"
+
+
+class StepResultRefused(WorkflowError, TypeError):
+    """A result can't be recorded: it is not JSON, or larger than 1 MiB."""
+
+    code = "step_result_refused"
+
+
+class StepTimeout(WorkflowError, TimeoutError):
+    """One attempt of a step took longer than its ``timeout``."""
+
+    code = "step_timeout"
+
+
+class EventTimeout(WorkflowError, TimeoutError):
+    """``wait_for_event`` saw no event of its type in time."""
+
+    code = "workflow_event_timeout"
+
+
+class StepFailed(WorkflowError):
+    """A step failed with an error whose class can't be raised again; the message has its name and its message."""
+
+    code = "step_failed"

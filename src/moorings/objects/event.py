@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from moorings.objects.running import refuse_unwinding
+
 if TYPE_CHECKING:
     from moorings.objects.activation import Activation
 
@@ -58,10 +60,15 @@ class Event:
 
 
 async def caller_written() -> None:
-    """The output gate of whoever is calling: nothing leaves an object before its writes are durable."""
+    """The output gate of whoever is calling: nothing leaves an object before its writes are durable.
+
+    Raises CancelledError where the caller is being unwound.
+    """
     event = current_event.get()
     if event is not None:
         await event.activation.written()
+    else:
+        refuse_unwinding()
 
 
 current_event: ContextVar[Event | None] = ContextVar("moorings_current_event", default=None)

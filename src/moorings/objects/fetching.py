@@ -16,6 +16,7 @@ from moorings.http import UNSET, Headers, HttpClient, Redirects, Request, Respon
 from moorings.http.message import Body
 from moorings.objects.event import current_event
 from moorings.objects.outgoing import StreamGate
+from moorings.objects.running import refuse_unwinding
 
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpClient] = WeakKeyDictionary()
 
@@ -50,4 +51,6 @@ async def fetch(
     if event is not None:
         await event.activation.written()
         request.hold_chunks(StreamGate(event.activation))
+    else:
+        refuse_unwinding()
     return await client.fetch(request, timeout=timeout, redirects=redirects)

@@ -21,6 +21,7 @@ from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
 from moorings.objects.outgoing import StreamGate, send_body, send_stream
 from moorings.objects.requests import request_for
+from moorings.objects.running import refuse_unwinding
 from moorings.objects.values import copy_value
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Stub:
         if caller is not None:
             await caller.activation.written()
             request.hold_chunks(StreamGate(caller.activation))
+        else:
+            refuse_unwinding()
         activation = self._live()
         if self._namespace.inline_fetch and activation.gate.free:
             response: Response = await activation.instantiated().fetch(request)
@@ -128,6 +131,8 @@ def _inline_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     async def call(self: Stub, /, *args: Any, **kwargs: Any) -> Any:
         if current_event.get() is not None:
             await caller_written()
+        else:
+            refuse_unwinding()
         activation = self._live()
         if not activation.gate.free:
             return await activation.deliver(name, lambda instance: method(instance, *args, **kwargs))
@@ -148,8 +153,7 @@ def _rpc_call(label: str, name: str, method: Callable[..., Any]) -> Callable[...
             _argument(value, f"argument {_parameter(bound, i + 1)!r} of {label}", until) for i, value in enumerate(args)
         ]
         named = {key: _argument(value, f"argument {key!r} of {label}", until) for key, value in kwargs.items()}
-        if caller is not None:
-            await caller_written()
+        await caller_written()
         activation = self._live()
         result = await activation.deliver(label, lambda instance: getattr(instance, name)(*sent, **named))
         return _result(result, f"the result of {label}", activation)

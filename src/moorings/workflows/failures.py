@@ -1,0 +1,73 @@
+"""Errors as they are recorded, and raised again.
+
+A step that has failed raises the same error in every replay, so code that catches it takes the same way each time. It
+is therefore made from what was recorded, the first time too: its class is looked up by name, among Python's own errors,
+Moorings' and those of the worker's file; where that isn't possible it is a StepFailed.
+"""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from moorings import errors
+from moorings.errors import MooringsError, StepFailed
+from moorings.objects.values import register_record
+
+_LONGEST = 16_384
+
+
+@register_record
+@dataclass(frozen=True, slots=True)
+class WorkflowFailure:
+    """What an error was: the name of its class, and its message."""
+
+    name: str
+    message: str
+
+
+def record(error: BaseException) -> str:
+    """An error as JSON."""
+    document: dict[str, Any] = {"name": type(error).__name__, "message": str(error)[:_LONGEST]}
+    if all(type(argument) in (str, int, float, bool, type(None)) for argument in error.args):
+        arguments = [argument[:_LONGEST] if isinstance(argument, str) else argument for argument in error.args]
+        document["args"] = arguments
+    if isinstance(error, MooringsError):
+        document["code"] = error.code
+    return json.dumps(document)
+
+
+def shown(recorded: str) -> WorkflowFailure:
+    """A recorded error, for whoever looks at it."""
+    document = json.loads(recorded)
+    return WorkflowFailure(document["name"], document["message"])
+
+
+def code_of(recorded: str) -> str:
+    """The stable code of a recorded error; empty where it is none of Moorings' own."""
+    return str(json.loads(recorded).get("code", ""))
+
+
+def raised_again(recorded: str, *, step: str, names: Mapping[str, Any]) -> Exception:
+    """The error to raise for a step that has failed; ``names`` are those of the worker's file."""
+    document = json.loads(recorded)
+    cls = _class(document["name"], names)
+    if cls is not None and "args" in document:
+        try:
+            error = cls(*document["args"])
+            if str(error) == document["message"]:
+                return error
+        except Exception:  # noqa: BLE001  # a constructor that wants something else
+            cls = None
+    return StepFailed(f"the step {step!r} failed: {document['name']}: {document['message']}")
+
+
+def _class(name: str, names: Mapping[str, Any]) -> type[Exception] | None:
+    for place in (names, vars(errors), vars(builtins)):
+        cls = place.get(name)
+        if isinstance(cls, type) and issubclass(cls, Exception) and not issubclass(cls, StopIteration):
+            return cls
+    return None
