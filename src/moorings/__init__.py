@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         DeadlockError,
         MooringsError,
         NoInstanceAvailable,
+        NonRetryableError,
         ObjectReset,
         PortNotReady,
         UpstreamError,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from moorings.queues.producer import MessageSendRequest, Queue
     from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
+    from moorings.workflows.entrypoint import WorkflowEntrypoint
+    from moorings.workflows.lifecycle import WorkflowStatus
+    from moorings.workflows.operations import InstanceStatus
 
 __all__ = [
     "AbortSignal",
@@ -42,11 +46,13 @@ __all__ = [
     "DurableObject",
     "ForwardedWebSocket",
     "Headers",
+    "InstanceStatus",
     "Message",
     "MessageBatch",
     "MessageSendRequest",
     "MooringsError",
     "NoInstanceAvailable",
+    "NonRetryableError",
     "ObjectId",
     "ObjectReset",
     "PortNotReady",
@@ -60,6 +66,8 @@ __all__ = [
     "WebSocket",
     "WebSocketClosed",
     "WorkerEntrypoint",
+    "WorkflowEntrypoint",
+    "WorkflowStatus",
     "fetch",
     "get_container",
     "get_random",
@@ -76,6 +84,7 @@ _HOMES = {
         "DeadlockError",
         "MooringsError",
         "NoInstanceAvailable",
+        "NonRetryableError",
         "ObjectReset",
         "PortNotReady",
         "UpstreamError",
@@ -91,6 +100,9 @@ _HOMES = {
     "moorings.queues.producer": ("MessageSendRequest", "Queue"),
     "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),
+    "moorings.workflows.entrypoint": ("WorkflowEntrypoint",),
+    "moorings.workflows.lifecycle": ("WorkflowStatus",),
+    "moorings.workflows.operations": ("InstanceStatus",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

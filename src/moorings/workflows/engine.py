@@ -333,11 +333,8 @@ class Engine:
             self.wake_at(wake)
 
     async def _ended(self, live: Live, run: Run, root: asyncio.Task[Any]) -> None:
-        error: BaseException | None
-        if root.cancelled():
-            error = asyncio.CancelledError("run() was cancelled by its own code")
-        else:
-            error = root.exception()
+        cancelled = asyncio.CancelledError("run() was cancelled by its own code")
+        error: BaseException | None = cancelled if root.cancelled() else root.exception()
         if run.journal.unmet:
             error = run.code_changed(error=error)
         await self._end(live, None if error is not None else root.result(), error)

@@ -84,8 +84,8 @@ def check_id(instance_id: object) -> str:
         raise TypeError(f"an instance's id is a text, not {instance_id!r:.80}")
     if _ID.fullmatch(instance_id) is None:
         raise ValueError(
-            f"an instance's id has 1 to 100 letters, digits, '-' and '_', and begins with no '-', not
-            {instance_id!r:.120}"
+            "an instance's id has 1 to 100 letters, digits, '-' and '_', and begins with no '-', "
+            f"not {instance_id!r:.120}"
         )
     return instance_id
 
@@ -266,7 +266,7 @@ class Operations:
         self._engine.wake_at(now)
 
     async def send_event(self, workflow: str, instance_id: str, event_type: str, payload: Any) -> None:
-        """Send an event, which is kept until a step takes it. Raises WorkflowStateError where the instance has ended."""
+        """Send an event, kept until a step takes it. Raises WorkflowStateError where the instance has ended."""
         event_type_of(event_type, "send_event")
         encoded = encode_result(payload, "the payload of the event", advice=_ELSEWHERE)
         row = await self.find(workflow, instance_id)

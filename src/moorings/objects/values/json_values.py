@@ -33,14 +33,15 @@ def encode_json_value(value: Any, what: str) -> str:
 def _check(value: Any, what: str) -> None:
     """Walk the value without recursion; the path is built only where something is refused."""
     path: list[str] = []
-    open_branches: list[Iterator[tuple[str | None, Any]]] = [iter([("", value)])]
+    open_branches: list[Iterator[tuple[str, Any]]] = [iter([("", value)])]
     while open_branches:
-        step, item = next(open_branches[-1], (None, None))
-        if step is None:
+        branch = next(open_branches[-1], None)
+        if branch is None:
             open_branches.pop()
             if path:
                 path.pop()
             continue
+        step, item = branch
         kind: type = type(item)
         if kind in _ATOMS:
             continue
@@ -67,12 +68,12 @@ def _check(value: Any, what: str) -> None:
             raise ValueError(f"{what}: it is nested over {_DEEPEST} levels deep, or contains itself")
 
 
-def _entries(value: dict[str, Any]) -> Iterator[tuple[str | None, Any]]:
+def _entries(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, item in value.items():
         yield f"[{key!r:.40}]", item
 
 
-def _items(value: list[Any] | tuple[Any, ...]) -> Iterator[tuple[str | None, Any]]:
+def _items(value: list[Any] | tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     for index, item in enumerate(value):
         yield f"[{index}]", item
 
