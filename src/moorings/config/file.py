@@ -65,9 +65,6 @@ def read_config(path: Path) -> ConfigFile:
         warnings.append(f"{path.name}: these keys mean nothing here and are ignored: {', '.join(parsed.ignored)}")
     if configuration.env:
         warnings.append(f"{path.name}: environments (env) mean nothing here; what stands outside of env is used")
-    idle = [key for key in ("workflows",) if getattr(configuration, key)]
-    if idle:
-        warnings.append(f"{path.name}: {' and '.join(idle)}: checked, but they do nothing yet")
     return ConfigFile(path, configuration, parsed.mistakes, tuple(warnings))
 
 

@@ -165,6 +165,8 @@ class WorkflowEntry(Struct, frozen=True, kw_only=True):
     name: Annotated[str, _text]
     class_name: Annotated[str, _class]
     script_name: Annotated[str | None, _text] = None
+    max_concurrency: Annotated[int | None, _count] = None
+    retention: Annotated[str | float | None, _duration] = None
 
 
 class Triggers(Struct, frozen=True, kw_only=True):

@@ -39,13 +39,22 @@ from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.queueing import Queueing
 from moorings.server.watchdog import Watchdog
+from moorings.server.workflows import Workflows
 from moorings.store import DataFolder, SqliteStore
 from moorings.worker import cron
 from moorings.worker.cron import CronScheduler
 from moorings.worker.host import WorkerHost
 from moorings.worker.loader import Application, load_application
+from moorings.workflows import records as workflow_records
 
-MIGRATIONS = (*records.MIGRATIONS, *storage.MIGRATIONS, *timers.MIGRATIONS, *cron.MIGRATIONS, *queue_tables.MIGRATIONS)
+MIGRATIONS = (
+    *records.MIGRATIONS,
+    *storage.MIGRATIONS,
+    *timers.MIGRATIONS,
+    *cron.MIGRATIONS,
+    *queue_tables.MIGRATIONS,
+    *workflow_records.MIGRATIONS,
+)
 """The tables of all packages."""
 
 DEV_STOP_GRACE = 10.0
@@ -83,6 +92,7 @@ class Platform:
         self._objects: Objects | None = None
         self._worker: WorkerHost | None = None
         self._cron: CronScheduler | None = None
+        self._workflows: Workflows | None = None
         self._queues: Queueing | None = None
         self._server: HttpServer | None = None
         self._calls: GrpcCalls | None = None
@@ -126,10 +136,11 @@ class Platform:
         )
         found = await self._runtime.open(self._service)
         self._files = SqlFiles(self.options.data / "sql")
+        self._workflows = Workflows(self._store, clock=self.clock, observer=self.observer)
         self._queues = Queueing(self._store, clock=self.clock, observer=self.observer)
         self._objects = Objects(
             app,
-            {**variables, **await self._queues.open(app)},
+            {**variables, **await self._queues.open(app), **self._workflows.bindings(app)},
             service=self._service,
             clock=self.clock,
             observer=self.observer,
@@ -158,6 +169,7 @@ class Platform:
         await self._cron.use(app.settings.crons)
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
+        await self._workflows.start(app, self._worker)
         self._queues.start(self._worker)
         routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects, self._queues.managing))
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
@@ -206,7 +218,8 @@ class Platform:
         app = load_application(self.options.file, self.options.config, data=self.options.data)
         variables = self._variables(app)
         queues = {} if self._queues is None else self._queues.bindings(app)
-        outdated = self._objects.reload(app, {**variables, **queues})
+        workflows = {} if self._workflows is None else self._workflows.bindings(app)
+        outdated = self._objects.reload(app, {**variables, **queues, **workflows})
         self.app = app
         self._warn([*app.warnings, *shadowed(app, variables)])
         self._worker.worker = app.worker
@@ -215,6 +228,8 @@ class Platform:
             await self._cron.use(app.settings.crons)
         if self._queues is not None:
             self._queues.use(app)
+        if self._workflows is not None:
+            self._workflows.reload(app)
         await asyncio.gather(*(controller.stop() for controller in outdated))
         return outdated
 
@@ -280,7 +295,10 @@ class Platform:
         assert self._server is not None
         timeout = min(self.options.drain_timeout, DEV_STOP_GRACE) if self.options.debug else self.options.drain_timeout
         drain = asyncio.gather(
-            self._server.drain(timeout), self._end_crons(grace=timeout), self._end_deliveries(grace=timeout)
+            self._server.drain(timeout),
+            self._end_crons(grace=timeout),
+            self._end_deliveries(grace=timeout),
+            self._end_workflows(grace=timeout),
         )
         await self._ended_before_hurry(drain)
 
@@ -297,6 +315,10 @@ class Platform:
     async def _end_deliveries(self, *, grace: float) -> None:
         if self._queues is not None:
             await self._ended_within(grace, asyncio.ensure_future(self._queues.drain()))
+
+    async def _end_workflows(self, *, grace: float) -> None:
+        if self._workflows is not None:
+            await self._workflows.close(grace=grace)
 
     async def _stop_containers(self) -> None:
         assert self._service is not None
@@ -366,6 +388,7 @@ class Platform:
         if self._calls is not None:
             await self._leave("gRPC calls", self._calls.close())
         await self._leave("crons", self._end_crons(grace=0.0))
+        await self._leave("workflows", self._end_workflows(grace=0.0))
         if self._queues is not None:
             await self._leave("deliveries of queues", self._queues.close())
         if self._worker is not None:
@@ -395,7 +418,7 @@ def shadowed(app: Application, variables: Mapping[str, Any]) -> list[str]:
     """Warnings of variables that env doesn't have because a class has their name there."""
     return [
         f"the variable {name} isn't in env: {name} is that of the class {class_name}; rename one of them"
-        for name, class_name in app.bindings.items()
+        for name, class_name in app.classes.items()
         if name in variables
     ]
 

@@ -24,14 +24,14 @@ class WorkerHost:
     def __init__(self, worker: type[WorkerEntrypoint], env: Env, observer: Observer) -> None:
         self._observer = observer
         self._tasks = Tasks(self._report)
-        self._ctx = ExecutionContext(self._background)
+        self.ctx = ExecutionContext(self._background)
         self.worker = worker
         self.env = env
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Raises whatever the user's code raises, and WorkerError where it returns no Response."""
         try:
-            answer: Any = self.worker(self._ctx, self.env).fetch(request)
+            answer: Any = self.worker(self.ctx, self.env).fetch(request)
             if type(answer) is CoroutineType or asyncio.iscoroutine(answer):
                 answer = await answer
         except ORDINARY:
@@ -48,7 +48,7 @@ class WorkerHost:
     async def scheduled(self, controller: ScheduledController) -> None:
         """Do the work of a cron. Raises whatever the user's code raises."""
         try:
-            answer: Any = self.worker(self._ctx, self.env).scheduled(controller)
+            answer: Any = self.worker(self.ctx, self.env).scheduled(controller)
             if asyncio.iscoroutine(answer):
                 await answer
         except ORDINARY:
@@ -59,7 +59,7 @@ class WorkerHost:
     async def queue(self, batch: MessageBatch) -> None:
         """Deliver messages. Raises whatever the user's code raises."""
         try:
-            answer: Any = self.worker(self._ctx, self.env).queue(batch)
+            answer: Any = self.worker(self.ctx, self.env).queue(batch)
             if asyncio.iscoroutine(answer):
                 await answer
         except ORDINARY:

@@ -14,7 +14,7 @@ import itertools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,9 @@ from moorings.worker.entrypoint import WorkerEntrypoint
 from moorings.worker.env import binding_name
 from moorings.worker.queue_settings import unheard
 from moorings.worker.settings import Settings, mismatches, read_settings
+from moorings.worker.workflows import read_workflows
+from moorings.workflows.definitions import Definition
+from moorings.workflows.entrypoint import WorkflowEntrypoint
 
 _versions = itertools.count(1)
 
@@ -41,13 +44,17 @@ class NotLoaded(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a worker file defines, and its configuration. ``options`` has an entry per Container class."""
+    """What a worker file defines, and its configuration. ``options`` has an entry per Container class.
+
+    ``workflows`` has the names in ``env`` of each.
+    """
 
     file: Path
     worker: type[WorkerEntrypoint]
     objects: Mapping[str, type[DurableObject]]
     options: Mapping[str, ContainerOptions]
     settings: Settings = field(default_factory=Settings)
+    workflows: Mapping[str, Definition] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -58,6 +65,11 @@ class Application:
     def bindings(self) -> dict[str, str]:
         """Names in ``env`` and the class that each stands for."""
         return {name: class_name for class_name in self.objects for name in self.settings.names(class_name)}
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """``bindings``, and those of workflows."""
+        return {**self.bindings, **{name: definition.cls.__name__ for name, definition in self.workflows.items()}}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -102,19 +114,25 @@ def load_application(file: Path, config: Path | None = None, *, data: Path | Non
             options[name] = read_options(cls, file.parent, settings.overrides.get(name))
         except ConfigError as error:
             mistakes.append(str(error))
-    mistakes += _collisions(objects, settings)
+    flows = {cls.__name__: cls for cls in classes if issubclass(cls, WorkflowEntrypoint)}
+    mistakes += _collisions((*objects, *flows), settings)
+    workflows, wrong_entries, wrong_classes = read_workflows(flows, settings, file)
+    config_mistakes += wrong_entries
+    mistakes += wrong_classes
     worker = _worker(file, [cls for cls in classes if issubclass(cls, WorkerEntrypoint)], mistakes)
-    config_mistakes += mismatches(settings, worker_file=file, worker=worker, objects=objects, containers=containers)
+    config_mistakes += mismatches(
+        settings, worker_file=file, worker=worker, objects=objects, containers=containers, workflows=flows
+    )
     if mistakes or config_mistakes or worker is None:
         raise ConfigError("\n".join(filter(None, [_told(settings.file, config_mistakes), _told(file, mistakes)])))
-    return Application(file, worker, objects, options, settings)
+    return Application(file, worker, objects, options, settings, workflows)
 
 
 def _told(file: Path | None, mistakes: list[str]) -> str:
     return "\n".join([f"{file}:", *mistakes]) if mistakes else ""
 
 
-def _collisions(objects: Mapping[str, type[DurableObject]], settings: Settings) -> list[str]:
+def _collisions(objects: Iterable[str], settings: Settings) -> list[str]:
     """Classes that would have the same name in ``env`` by themselves; ``mismatches`` tells of those that are given."""
     owners: dict[str, list[str]] = {}
     for class_name in objects:

@@ -59,6 +59,12 @@ def read_settings(config: ConfigFile, base: Path) -> tuple[Settings, list[str]]:
                 warnings.append(f"{config.path.name}: {path} is of another worker (script_name), so it is not bound")
             elif binding.name and binding.class_name:
                 bindings[binding.class_name] = (*bindings.get(binding.class_name, ()), binding.name)
+    for index, workflow in enumerate(configuration.workflows or ()):
+        if workflow.script_name is not None:
+            path = f"workflows[{index}]"
+            warnings.append(f"{config.path.name}: {path} is of another worker (script_name), so it is not bound")
+        elif workflow.binding and workflow.class_name:
+            bindings[workflow.class_name] = (*bindings.get(workflow.class_name, ()), workflow.binding)
     overrides: dict[str, Overrides] = {}
     for index, entry in enumerate(configuration.containers or ()):
         values = _attributes(entry, config, base)
@@ -93,6 +99,7 @@ def mismatches(
     worker: type[WorkerEntrypoint] | None,
     objects: Collection[str],
     containers: Collection[str],
+    workflows: Collection[str] = (),
 ) -> list[str]:
     """What the file says that doesn't fit the worker's classes (given by name)."""
     configuration = settings.configuration
@@ -106,7 +113,7 @@ def mismatches(
             wanted = f"a class of {worker_file.name} that env can have ({_listed(objects)})"
             path = f"durable_objects.bindings[{index}].class_name"
             found.append(f"{path}: expected {wanted}, got {shown(binding.class_name)}")
-    defaults = {binding_name(name): name for name in objects if name not in settings.bindings}
+    defaults = {binding_name(name): name for name in (*objects, *workflows) if name not in settings.bindings}
     found += [
         f"{path}: expected a name of its own in env, {name} is that of the class {defaults[name]} already"
         for name, path in names_in_env(configuration)

@@ -12,12 +12,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-import moorings
 from moorings.objects.event import current_event
 from moorings.objects.running import current_code
 from moorings.workflows.run import Run
 
-_PLATFORM: Final = str(Path(moorings.__file__).parent) + "/"
+_PLATFORM: Final = str(Path(__file__).parent.parent) + "/"
 _STEPS: Final = str(Path(__file__).parent) + "/"
 
 

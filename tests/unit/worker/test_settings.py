@@ -10,7 +10,7 @@ from moorings.errors import ConfigError
 from moorings.worker.loader import Application, load_application
 
 WORKER = """
-from moorings import Container, DurableObject, WorkerEntrypoint
+from moorings import Container, DurableObject, WorkerEntrypoint, WorkflowEntrypoint
 
 class SessionBackend(Container):
     entrypoint = ["python", "server.py"]
@@ -18,6 +18,10 @@ class SessionBackend(Container):
 
 class Counter(DurableObject):
     pass
+
+class Flow(WorkflowEntrypoint):
+    async def run(self, event, step):
+        pass
 
 class Default(WorkerEntrypoint):
     async def scheduled(self, controller):
@@ -99,7 +103,7 @@ def test_a_class_of_another_worker_is_not_bound_and_a_warning_says_so(tmp_path: 
             "durable_objects.bindings[0].name",
         ),
         ('queues.producers = [{ binding = "COUNTER", queue = "q" }]', "queues.producers[0].binding"),
-        ('workflows = [{ binding = "COUNTER", name = "w", class_name = "W" }]', "workflows[0].binding"),
+        ('workflows = [{ binding = "COUNTER", name = "w", class_name = "Flow" }]', "workflows[0].binding"),
     ],
 )
 def test_a_name_in_env_that_a_class_has_is_a_mistake(tmp_path: Path, config: str, path: str) -> None:
@@ -232,3 +236,32 @@ def test_a_worker_that_does_not_load_hides_no_mistake_of_the_file(tmp_path: Path
         load(tmp_path, "nam = 1", worker="import nothing_of_that_name")
     assert "nam: unknown key" in str(caught.value)
     assert "nothing_of_that_name" in str(caught.value)
+
+
+def test_a_workflow_is_bound_under_its_name_in_capitals_and_stored_under_its_own(tmp_path: Path) -> None:
+    flow = load(tmp_path, "").workflows["FLOW"]
+    assert (flow.name, flow.cls.__name__, flow.max_concurrency, flow.retention) == ("Flow", "Flow", 10_000, 30 * 86_400)
+
+
+def test_the_configuration_names_workflows_and_wins_over_their_class(tmp_path: Path) -> None:
+    config = """
+    workflows = [
+        { binding = "A", name = "first", class_name = "Flow", max_concurrency = 2, retention = "1 day" },
+        { binding = "B", name = "second", class_name = "Flow" },
+    ]
+    """
+    app = load(tmp_path, config)
+    assert {binding: flow.name for binding, flow in app.workflows.items()} == {"A": "first", "B": "second"}
+    assert (app.workflows["A"].max_concurrency, app.workflows["A"].retention) == (2, 86_400.0)
+    assert app.warnings == ()
+
+
+def test_a_workflow_of_a_class_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    (mistake,) = mistakes(tmp_path, 'workflows = [{ binding = "W", name = "w", class_name = "Flaw" }]')
+    assert mistake.startswith("workflows[0].class_name: expected a WorkflowEntrypoint class of worker.py (Flow), got ")
+
+
+def test_a_run_that_can_not_be_called_is_refused_with_the_one_that_can(tmp_path: Path) -> None:
+    worker = WORKER.replace("async def run(self, event, step)", "def run(self, event)")
+    with pytest.raises(ConfigError, match=r"Flow\.run must be a method: async def run\(self, event, step\)"):
+        load(tmp_path, "", worker=worker)

@@ -73,6 +73,7 @@ class HumanReporter:
         """What is new in ``env``."""
         for binding, class_name in bindings.items():
             what = f" ({describe(app.options.get(class_name))})" if class_name in app.objects else ""
+            what = " (workflow)" if binding in app.workflows else what
             self._screen.line(("  env.", "dim"), (binding, "bold"), (f" → {class_name}{what}", ""))
         for name in variables:
             self._screen.line(("  env.", "dim"), (name, "bold"), (" (variable)", ""))
