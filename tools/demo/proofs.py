@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import psutil
 
 from tests.support.platform import Platform
@@ -135,17 +136,23 @@ async def safe_startup(platform: Platform) -> str:
 
 
 async def ports(platform: Platform) -> str:
-    """The path of a request chooses its port, also when requests interleave."""
-    expected = {"/page": "pages: /page\n", "/grpc": "api: /grpc\n", "/metrics": "requests_total"}
-    targets = list(itertools.islice(itertools.cycle(expected), 90))
-    answers = await asyncio.gather(*(get(platform.address, target) for target in targets))
+    """The path of a request chooses its port, also when requests and gRPC calls interleave."""
+    expected = {"/page": "pages: /page\n", "/metrics": "# HELP"}
+    targets = list(itertools.islice(itertools.cycle(expected), 60))
+    host, port = platform.address
+    with grpc.insecure_channel(f"{host}:{port}") as shop:
+        price = shop.unary_unary("/grpc.Shop/Price", request_serializer=str.encode, response_deserializer=bytes.decode)
+        calls = [price.future("anchor") for _ in range(30)]
+        answers = await asyncio.gather(*(get(platform.address, target) for target in targets))
+        priced = [call.result(timeout=30) for call in calls]
     crossed = [
         target
         for target, answer in zip(targets, answers, strict=True)
         if not answer.text().startswith(expected[target])
     ]
     assert not crossed, f"{len(crossed)} of {len(targets)} requests reached another port: {crossed[:3]}"
-    return f"{len(targets)} interleaved requests → ports 8080, 8081, 9090; none crossed"
+    assert priced == ["90"] * 30, f"the calls were answered {sorted(set(priced))}"
+    return f"{len(targets)} requests, {len(calls)} gRPC calls, interleaved → ports 8080, 8081, 9090; none crossed"
 
 
 PROOFS = (

@@ -1,49 +1,62 @@
-"""A service on three ports: its pages, another API, and metrics that count the requests of each."""
+"""A shop on three ports: its pages, a gRPC service, and Prometheus metrics that count the requests of each."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
-requests = {"pages": 0, "api": 0, "metrics": 0}
+import grpc
+import prometheus_client
+
+requests = prometheus_client.Counter("requests", "Requests so far.", ["part"])
+prices = {"rope": 12, "anchor": 90, "lantern": 25}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Pages(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # the head and the body of an answer are two writes
-    part = ""
 
     def do_GET(self):
-        requests[self.part] += 1
-        body = self.metrics() if self.part == "metrics" else f"{self.part}: {self.path}\n"
+        requests.labels("pages").inc()
+        body = f"pages: {self.path}\n".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body.encode())))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body.encode())
-
-    def metrics(self):
-        return "".join(f'requests_total{{part="{part}"}} {number}\n' for part, number in requests.items())
+        self.wfile.write(body)
 
     def log_message(self, format, *args):
         pass
-
-
-class Pages(Handler):
-    part = "pages"
-
-
-class Api(Handler):
-    part = "api"
-
-
-class Metrics(Handler):
-    part = "metrics"
 
 
 class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a crowd may come at once
 
 
-for port, handler in (("PORT_8080", Pages), ("PORT_8081", Api), ("PORT_9090", Metrics)):
-    server = Server(("127.0.0.1", int(os.environ[port])), handler)
-    Thread(target=server.serve_forever).start()
+def price(name, context):
+    """What an article costs: a unary call."""
+    requests.labels("grpc").inc()
+    if name not in prices:
+        context.abort(grpc.StatusCode.NOT_FOUND, f"there is no {name}")
+    return str(prices[name])
+
+
+def watch(names, context):
+    """What each article costs, as soon as it is named: a call with a stream in each direction."""
+    requests.labels("grpc").inc()
+    for name in names:
+        yield f"{name}: {prices.get(name, 'none left')}"
+
+
+text = {"request_deserializer": bytes.decode, "response_serializer": str.encode}  # instead of protocol buffers
+shop = grpc.method_handlers_generic_handler(
+    "grpc.Shop",
+    {
+        "Price": grpc.unary_unary_rpc_method_handler(price, **text),
+        "Watch": grpc.stream_stream_rpc_method_handler(watch, **text),
+    },
+)
+calls = grpc.server(ThreadPoolExecutor(16), handlers=[shop])
+calls.add_insecure_port(f"127.0.0.1:{os.environ['PORT_8081']}")
+calls.start()
+prometheus_client.start_http_server(int(os.environ["PORT_9090"]), "127.0.0.1")
+Server(("127.0.0.1", int(os.environ["PORT_8080"])), Pages).serve_forever()
