@@ -250,6 +250,13 @@ class SqlError(MooringsError):
     code = "sql_error"
 
 
+class Unauthorized(MooringsError):
+    """The request doesn't carry the token that the listener wants (RFC 9110, 15.5.2)."""
+
+    code = "unauthorized"
+    status = 401
+
+
 # --- queues ---------------------------------------------------------------------------------------------------------
 
 

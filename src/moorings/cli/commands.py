@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from moorings.cli import containers, queues
+from moorings.cli.admin_listening import HostPort, admin_options
 
 if TYPE_CHECKING:
     from moorings.cli.locating import Located
@@ -147,6 +148,16 @@ def _common(command: Command) -> Command:
             type=Size(),
             help="The largest request body, such as 10MiB; 0 sets no limit.  [default: no limit]",
         ),
+        click.option(
+            "--admin-listen",
+            type=HostPort(),
+            help="Let programs pull messages from queues at this address, with a token.  [default: nobody]",
+        ),
+        click.option(
+            "--admin-token-file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The file with that token.  [default: the variable MOORINGS_ADMIN_TOKEN]",
+        ),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -181,7 +192,7 @@ def dev(file: Path | None, config: Path | None, **options: Any) -> None:
     # A file that is saved twice within a second, with the same size, looks unchanged to Python's bytecode cache.
     sys.dont_write_bytecode = True
     located = _located(file, config, "dev")
-    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.DEV, **options))
+    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.DEV, **admin_options(options)))
 
 
 @moorings.command(short_help="Run a worker in production.")
@@ -223,7 +234,7 @@ def serve(file: Path | None, config: Path | None, **options: Any) -> None:
 
     located = _located(file, config, "serve")
     options |= serve_options(located.found, _said())
-    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.SERVE, **options))
+    _run(PlatformOptions(file=located.file, config=located.config, mode=Mode.SERVE, **admin_options(options)))
 
 
 def _located(file: Path | None, config: Path | None, command: str) -> Located:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from moorings.config.addresses import host_and_port
 from moorings.config.durations import seconds
 from moorings.config.file import ConfigFile, find_config, read_config
 from moorings.config.sizes import size
@@ -96,5 +97,7 @@ def serve_options(found: ConfigFile | None, said: Collection[str]) -> dict[str, 
         "max_body": None if serve.max_body is None else size(serve.max_body),
         "drain_timeout": None if serve.drain_timeout is None else seconds(serve.drain_timeout),
         "stop_containers": serve.stop_containers,
+        "admin_listen": None if serve.admin_listen is None else host_and_port(serve.admin_listen),
+        "admin_token_file": None if serve.admin_token_file is None else found.resolve(serve.admin_token_file),
     }
     return {name: value for name, value in options.items() if value is not None and name not in said}

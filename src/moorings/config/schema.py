@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import Struct, field
 
+from moorings.config.addresses import host_and_port
 from moorings.config.durations import seconds
 from moorings.config.sizes import size
 
@@ -192,6 +193,10 @@ class Serve(Struct, frozen=True, kw_only=True):
     max_body: Annotated[str | int | None, _size] = None
     drain_timeout: Annotated[str | float | None, _duration] = None
     stop_containers: Annotated[bool | None, _flag] = None
+    admin_listen: Annotated[str | None, Expect('an address with a port, such as "127.0.0.1:8788"', host_and_port)] = (
+        None
+    )
+    admin_token_file: Annotated[str | None, Expect("a file", _some)] = None
 
 
 class Moorings(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -23,7 +23,8 @@ class PlatformOptions:
     """Options of ``moorings dev`` and ``moorings serve``. Times are in seconds, sizes in bytes.
 
     ``config`` is the configuration file, or the folder to look for one in; the worker file's unless given.
-    ``max_body`` bounds the body of a request (over it: 413); 0 and None set no bound.
+    ``max_body`` bounds the body of a request (over it: 413); 0 and None set no bound. ``admin_listen`` needs
+    ``admin_token``.
     """
 
     file: Path
@@ -38,6 +39,8 @@ class PlatformOptions:
     trusted_proxies: tuple[str, ...] = ()
     stop_containers: bool = False
     drain_timeout: float = 30.0
+    admin_listen: tuple[str, int] | None = None
+    admin_token: str | None = field(default=None, repr=False)
 
     @property
     def data(self) -> Path:

@@ -170,6 +170,7 @@ class Platform:
         if self._objects.timing is not None:
             await self._objects.timing.timers.start()
         await self._workflows.start(app, self._worker)
+        await self._queues.listen(self.options)
         self._queues.start(self._worker)
         routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects, self._queues.managing))
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
@@ -314,7 +315,7 @@ class Platform:
 
     async def _end_deliveries(self, *, grace: float) -> None:
         if self._queues is not None:
-            await self._ended_within(grace, asyncio.ensure_future(self._queues.drain()))
+            await self._ended_within(grace, asyncio.ensure_future(self._queues.drain(grace)))
 
     async def _end_workflows(self, *, grace: float) -> None:
         if self._workflows is not None:
