@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import statistics
 import time
 from collections import Counter
@@ -18,7 +19,8 @@ import grpc
 import psutil
 
 from tests.support.platform import Platform
-from tests.support.raw import Connection, get, request
+from tests.support.raw import Connection, exchange, get, request
+from tests.support.waiting import eventually
 
 CROWD = 50
 """Clients that ask at once."""
@@ -155,6 +157,28 @@ async def ports(platform: Platform) -> str:
     return f"{len(targets)} requests, {len(calls)} gRPC calls, interleaved → ports 8080, 8081, 9090; none crossed"
 
 
+async def consumed(platform: Platform) -> str:
+    """Jobs wait in a queue, and each is done by the container of its name."""
+    began = time.perf_counter()
+    names = ("alice", "bob", "carol")
+    for number in range(30):
+        job = json.dumps({"job_id": names[number % 3], "text": f"job {number}", "failures": int(number % 10 == 0)})
+        answer = await exchange(platform.address, request("POST", "/", body=job.encode()), method="POST")
+        assert answer.status == 202, f"a job was answered with {answer.status}"
+    taken = time.perf_counter() - began
+
+    async def done() -> list[Any]:
+        found = [await ask(platform, f"/{name}") for name in names]
+        return found if sum(len(each["results"]) for each in found) >= 30 else []
+
+    found = await eventually(done, "every job is done", within=15.0)
+    assert len(processes(found)) == 3, f"the jobs of 3 names reached {len(processes(found))} processes"
+    results = [result for each in found for result in each["results"]]
+    assert len(results) == len(set(results)) == 30, f"30 jobs have {len(results)} results"
+    attempts = sum(sum(each["attempts"].values()) for each in found)
+    return f"30 jobs taken in {taken * 1000:.0f} ms → 3 processes did each once, in {attempts} attempts"
+
+
 PROOFS = (
     Proof("Session affinity", "same session, same process", "session_affinity", same_session),
     Proof("Session affinity", "two sessions, two processes", "session_affinity", two_sessions),
@@ -164,4 +188,5 @@ PROOFS = (
     Proof("Singleton", "one process for everybody", "singleton", singleton),
     Proof("Safe start-up", "initialized once", "safe_startup", safe_startup),
     Proof("Several ports", "the path chooses the port", "multi_port", ports),
+    Proof("Queue consumer", "every job is done, failures retried", "queue_consumer", consumed),
 )
