@@ -18,9 +18,11 @@ from typing import Any, Protocol
 from moorings.clock import SystemClock
 from moorings.errors import ContainerFailedToStart
 from moorings.runtimes.base import ContainerRuntime, ExecSpec, Exit, Found, OnClose, StartSpec, Stream
+from moorings.runtimes.docker import DockerRuntime, DockerSettings
 from moorings.runtimes.fake import Exits, FakeMachine, FakeRuntime, Listens, Prints, Script, Step, StopsListening, Waits
 from moorings.runtimes.fake_exec import Echoes, ExecStep, PrintsVariable
 from moorings.runtimes.process import ProcessRuntime, ProcessSettings
+from tools.engine import Engine, base_image
 
 PROGRAM = Path(__file__).with_name("runtime_program.py")
 OnSignal = Mapping[int, Sequence[Step]]
@@ -197,11 +199,7 @@ class ProcessLab:
         return ProcessRuntime(self.data, clock=SystemClock(), settings=self.settings)
 
     def spec(self, *steps: Step, ports: Sequence[int] = (), on_signal: OnSignal | None = None) -> StartSpec:
-        script = {
-            "steps": [_plain(step) for step in steps],
-            "on_signal": {int(signum): [_plain(step) for step in each] for signum, each in (on_signal or {}).items()},
-        }
-        return self.command(sys.executable, "-I", "-S", str(PROGRAM), json.dumps(script), ports=ports)
+        return self.command(sys.executable, "-I", "-S", str(PROGRAM), _script(steps, on_signal), ports=ports)
 
     def command(self, *entrypoint: str, ports: Sequence[int] = (), directory: Path | None = None) -> StartSpec:
         """Any program."""
@@ -220,6 +218,12 @@ class ProcessLab:
         await runtime.close(OnClose.KILL)
 
 
+def _script(steps: Sequence[Step], on_signal: OnSignal | None) -> str:
+    """What ``runtime_program.py`` takes."""
+    signals = {int(signum): [_plain(step) for step in each] for signum, each in (on_signal or {}).items()}
+    return json.dumps({"steps": [_plain(step) for step in steps], "on_signal": signals})
+
+
 def _plain(step: Step | ExecStep) -> list[object]:
     match step:
         case Prints(line, stream):
@@ -236,6 +240,35 @@ def _plain(step: Step | ExecStep) -> list[object]:
             return ["prints_variable", name]
         case StopsListening():
             raise NotImplementedError
+
+
+class DockerLab:
+    """Containers of a private Docker Engine. It must be used inside the Engine's network."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self.folder = folder
+        self.engine = engine
+        self._specs = _Specs()
+
+    def runtime(self) -> DockerRuntime:
+        return DockerRuntime(
+            self.folder / "docker", clock=SystemClock(), settings=DockerSettings(host=self.engine.host)
+        )
+
+    def spec(self, *steps: Step, ports: Sequence[int] = (), on_signal: OnSignal | None = None) -> StartSpec:
+        return self.command("python3", "-I", "-S", "-c", PROGRAM.read_text(), _script(steps, on_signal), ports=ports)
+
+    def command(self, *entrypoint: str, ports: Sequence[int] = ()) -> StartSpec:
+        """Any program of the base image."""
+        return replace(self._specs.make(entrypoint, ports, self.folder), image=base_image.NAME)
+
+    def impossible(self) -> StartSpec:
+        return self.command("no-such-program")
+
+    async def clean_up(self) -> None:
+        runtime = self.runtime()
+        await runtime.open(Events())
+        await runtime.close(OnClose.KILL)
 
 
 async def reopened(lab: Lab) -> tuple[ContainerRuntime, Events, Found]:

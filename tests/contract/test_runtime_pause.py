@@ -4,36 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-
-import pytest
 
 from moorings.runtimes.base import ContainerRuntime, ExitReason, OnClose, Running, StartSpec
 from moorings.runtimes.fake import Exits, Listens, Prints, Waits
-from tests.contract.runtime_labs import Events, FakeLab, Lab, ProcessLab, reopened
-
-_LABS: dict[str, Callable[[Path], Lab]] = {"fake": FakeLab, "process": ProcessLab}
-
-
-@pytest.fixture(params=list(_LABS))
-async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    made = _LABS[request.param](tmp_path)
-    yield made
-    await made.clean_up()
-
-
-@pytest.fixture
-def events() -> Events:
-    return Events()
-
-
-@pytest.fixture
-async def runtime(lab: Lab, events: Events) -> AsyncIterator[ContainerRuntime]:
-    opened = lab.runtime()
-    await opened.open(events)
-    yield opened
-    await opened.close(OnClose.KEEP)
+from tests.contract.runtime_labs import Events, Lab, reopened
 
 
 async def up(lab: Lab, runtime: ContainerRuntime, events: Events) -> tuple[StartSpec, Running]:

@@ -22,10 +22,11 @@ from pathlib import Path
 NAME = "python:3.11-slim"
 """What the image is called."""
 
-_TOOLS = "sh cat cp dd df echo env false head id ln ls mkdir mv rm sleep tail touch true uname wc yes kill ps".split()
-_PACKAGES = "pip websockets grpcio typing_extensions prometheus_client protobuf".split()
-_LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip",
-                       "lib2to3", "pydoc_data", "__pycache__"})  # fmt: skip
+_TOOLS = ["sh", "cat", "cp", "dd", "df", "echo", "env", "false", "head", "id", "kill", "ln", "ls", "mkdir", "mv"]
+_TOOLS += ["ps", "rm", "sleep", "tail", "touch", "true", "uname", "wc", "yes"]
+_PACKAGES = ["pip", "websockets", "grpcio", "typing_extensions", "prometheus_client", "protobuf"]
+_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip"}
+_LEFT_OUT |= {"lib2to3", "pydoc_data", "__pycache__"}
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _HOME = f"usr/local/lib/python{_VERSION}"
 
@@ -102,7 +103,10 @@ def _write(path: Path, entries: dict[str, Path]) -> None:
         for name, text in (
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/sh\n"),
             ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
-            ("usr/local/bin/pip", f"#!/usr/local/bin/python{_VERSION}\nfrom pip._internal.cli.main import main\nmain()\n"),
+            (
+                "usr/local/bin/pip",
+                f"#!/usr/local/bin/python{_VERSION}\nfrom pip._internal.cli.main import main\nmain()\n",
+            ),
         ):
             file = tarfile.TarInfo(name)
             file.size, file.mode = len(text), 0o755 if "/bin/" in name else 0o644

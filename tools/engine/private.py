@@ -127,7 +127,7 @@ class Engine:
     def answers(self) -> bool:
         """Whether dockerd answers requests."""
         try:
-            return self.ask("GET", "/_ping") == "OK"
+            return str(self.ask("GET", "/_ping")) == "OK"
         except OSError:
             return False
 

@@ -14,7 +14,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
-from moorings.runtimes.sandbox import InstanceSize, Sandbox
+from moorings.runtimes.sandbox import DEFAULT_SANDBOX, InstanceSize, Sandbox
 
 Stream = Literal["stdout", "stderr"]
 
@@ -74,7 +74,7 @@ class StartSpec:
     instance_type: str | None = None
     enable_internet: bool = True
     size: InstanceSize | None = None  # in place of the instance type's
-    sandbox: Sandbox = Sandbox()
+    sandbox: Sandbox = DEFAULT_SANDBOX
 
 
 @dataclass(frozen=True, slots=True)

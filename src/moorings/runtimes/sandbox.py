@@ -55,8 +55,8 @@ class Neighbours(StrEnum):
 class Sandbox:
     """What a container may do.
 
-    ``tmpfs`` has paths and their sizes in bytes; ``capabilities`` is kept besides ``CAPABILITIES``; ``disk`` is writable
-    space without a limit of its own unless ``read_only``.
+    ``read_only`` is about its root file system; ``tmpfs`` has paths and their sizes in bytes; ``capabilities`` are kept
+    besides ``CAPABILITIES``; ``processes`` counts threads as well.
     """
 
     read_only: bool = False
@@ -64,3 +64,7 @@ class Sandbox:
     capabilities: tuple[str, ...] = ()
     processes: int = DEFAULT_PROCESSES
     network: Neighbours = Neighbours.ISOLATED
+
+
+DEFAULT_SANDBOX = Sandbox()
+"""What a class that says nothing gets."""

@@ -34,7 +34,9 @@ def entrypoint(spec: StartSpec) -> list[str]:
         port = int(match[1]) if match[1] else (spec.ports[0] if spec.ports else None)
         if port is None or port not in spec.ports:
             declared = ", ".join(map(str, spec.ports)) or "none"
-            raise ContainerFailedToStart(f"entrypoint has {match[0]}, but the class doesn't declare it (ports: {declared})")
+            raise ContainerFailedToStart(
+                f"entrypoint has {match[0]}, but the class doesn't declare it (ports: {declared})"
+            )
         return str(port)
 
     return [_PLACEHOLDER.sub(fill, argument) for argument in spec.entrypoint]

@@ -66,7 +66,9 @@ class Engine:
         try:
             with engine.translated():
                 version = await engine.docker.version()
-                engine.is_podman = any("podman" in str(part.get("Name")).lower() for part in version["Components"] or ())
+                engine.is_podman = any(
+                    "podman" in str(part.get("Name")).lower() for part in version["Components"] or ()
+                )
                 engine.info = await engine.docker.system.info()
         except (Refused, KeyError, ValueError) as error:
             await engine.close()
@@ -76,7 +78,9 @@ class Engine:
             raise
         if engine.info.get("OSType", "linux") != "linux":
             await engine.close()
-            raise Unreachable(f"the Docker Engine at {host} runs {engine.info['OSType']} containers; Linux ones are needed")
+            raise Unreachable(
+                f"the Docker Engine at {host} runs {engine.info['OSType']} containers; Linux ones are needed"
+            )
         return engine
 
     async def close(self) -> None:

@@ -42,7 +42,9 @@ class Installation:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
-            raise RuntimeUnavailable(f"another platform uses {self.folder}; stop it, or take another data folder") from None
+            raise RuntimeUnavailable(
+                f"another platform uses {self.folder}; stop it, or take another data folder"
+            ) from None
         self._lock = lock
         path = self.folder / "installation"
         if not path.exists():

@@ -71,13 +71,13 @@ def unreachable(host: str, why: object) -> str:
         kind = _kind(path)
         if kind == "missing":
             return (
-                f"{shown}: there is no such socket. Start Docker (sudo systemctl start docker), install it, or say where "
-                "it is with DOCKER_HOST; moorings doctor shows what was found"
+                f"{shown}: there is no such socket. Start Docker (sudo systemctl start docker), install it, or say "
+                "where it is with DOCKER_HOST; moorings doctor shows what was found"
             )
         if kind == "refused":
             return (
-                f"{shown}: permission denied. Add your user to the group docker (sudo usermod -aG docker $USER, then log "
-                "in again), or use rootless Docker or Podman"
+                f"{shown}: permission denied. Add your user to the group docker (sudo usermod -aG docker $USER, then "
+                "log in again), or use rootless Docker or Podman"
             )
     return f"{shown}: {_short(why)}. Is Docker running? sudo systemctl start docker; moorings doctor shows more"
 

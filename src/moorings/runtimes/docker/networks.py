@@ -7,6 +7,7 @@ address of this machine; elsewhere (Docker Desktop, rootless or remote Engines) 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Mapping
@@ -27,10 +28,11 @@ class Networks:
     def __init__(self, engine: Engine, installation: str) -> None:
         self._engine = engine
         self._installation = installation
-        self._reachable: dict[str, bool] = {}
+        self._known: dict[str, tuple[str, bool]] = {}
+        self._making = asyncio.Lock()  # an Engine makes two of one name
 
     async def ensure(self, spec: StartSpec) -> tuple[str, bool]:
-        """The network for a container, and whether its addresses can be dialled.
+        """The id of the network for a container, and whether its addresses can be dialled.
 
         Raises RuntimeUnavailable, ContainerFailedToStart, Unreachable.
         """
@@ -39,47 +41,48 @@ class Networks:
             name += "-internal"
         if spec.sandbox.network is Neighbours.OPEN:
             name += "-open"
-        reachable = self._reachable.get(name)
-        if reachable is None:
-            reachable = self._reachable[name] = await self._make(name, spec)
+        if name not in self._known:
+            async with self._making:
+                if name not in self._known:
+                    self._known[name] = await self._make(name, spec)
+        network, reachable = self._known[name]
         if not reachable and not spec.enable_internet:
             raise ContainerFailedToStart(
-                "enable_internet = False needs an Engine whose containers can be dialled from here: an internal network has "
-                "no published ports. Use Docker Engine on Linux, not Docker Desktop or rootless Docker"
+                "enable_internet = False needs an Engine whose containers can be dialled from here: an internal "
+                "network has no published ports. Use Docker Engine on Linux, not Docker Desktop or rootless Docker"
             )
-        return name, reachable
+        return network, reachable
 
     def forget(self) -> None:
         """Somebody has removed a network: look again."""
-        self._reachable.clear()
+        self._known.clear()
 
-    async def _make(self, name: str, spec: StartSpec) -> bool:
+    async def _make(self, name: str, spec: StartSpec) -> tuple[str, bool]:
         engine = self._engine
-        options = {_ICC: "true" if spec.sandbox.network is Neighbours.OPEN else "false"}
-        body = {
+        body: dict[str, Any] = {
             "Name": name,
             "Driver": "bridge",
-            "CheckDuplicate": True,
             "Internal": not spec.enable_internet,
             "Labels": {APP: spec.app, INSTALLATION: self._installation},
         }
-        if not engine.is_podman:  # its bridges have another option for it
-            body["Options"] = options
-        elif spec.sandbox.network is not Neighbours.OPEN:
-            body["Options"] = {"isolate": "true"}
+        if not engine.is_podman:
+            body["Options"] = {_ICC: "true" if spec.sandbox.network is Neighbours.OPEN else "false"}
         try:
-            with engine.ignored(409), engine.translated():
-                await engine.docker.networks.create(body)
             with engine.translated():
-                shown = await (await engine.docker.networks.get(name)).show()
+                found = await engine.docker.networks.list(filters={"label": f"{INSTALLATION}={self._installation}"})
+                ids = [each["Id"] for each in found if each["Name"] == name]
+                network = await (engine.docker.networks.get(ids[0]) if ids else engine.docker.networks.create(body))
+                shown = await network.show()
         except Refused as error:
-            raise RuntimeUnavailable(f"the network {name} can't be made: {error.message}{_advice(error.message)}") from None
-        return _is_here(shown)
+            raise RuntimeUnavailable(
+                f"the network {name} can't be made: {error.message}{_advice(error.message)}"
+            ) from None
+        return str(shown["Id"]), _is_here(shown)
 
     async def remove(self) -> None:
         """Remove those that no container is on. Raises Unreachable."""
         engine = self._engine
-        self._reachable.clear()
+        self._known.clear()
         with contextlib.suppress(Refused), engine.translated():
             found = await engine.docker.networks.list(filters={"label": f"{INSTALLATION}={self._installation}"})
             for network in found:

@@ -26,13 +26,14 @@ Show = Callable[[Stream, str], None]
 class Follower:
     """Follows one container's log. ``last`` is the time of the last line shown, as the Engine wrote it."""
 
-    __slots__ = ("_clock", "_container", "_show", "_tail", "last")
+    __slots__ = ("_clock", "_container", "_known", "_show", "_tail", "last")
 
     def __init__(self, container: str, show: Show, clock: Clock, *, from_now: bool) -> None:
         self._container = container
         self._show = show
         self._clock = clock
         self._tail = "0" if from_now else "all"
+        self._known = ""  # lines up to here were shown over another connection
         self.last = ""
 
     async def run(self, engine: Engine) -> None:
@@ -44,9 +45,11 @@ class Follower:
         """Returns whether lines came too fast, so that more are to be read."""
         window, lines, size = self._clock.monotonic(), 0, 0
         params = {"follow": "1", "stdout": "1", "stderr": "1", "timestamps": "1", "tail": self._tail}
+        self._known = self.last
         if self.last:
-            params["tail"] = self._tail if self._tail not in ("0", "all") else "all"
-            params["since"] = _since(self.last)
+            params["since"] = self.last
+            if self._tail == "0":
+                params["tail"] = "all"
         try:
             async with engine.stream(f"containers/{self._container}/logs", **params) as stream:
                 async for arrived in stamped_lines(stream):
@@ -69,16 +72,11 @@ class Follower:
         return True
 
     def _deliver(self, each: Stamped) -> bool:
-        if each.stamp <= self.last:
+        if each.stamp <= self._known:
             return False
         self.last = each.stamp
         self._show(each.stream, each.line)
         return True
-
-
-def _since(stamp: str) -> str:
-    """A time as the Engine takes it: Unix seconds, which it takes with nanoseconds or in RFC 3339."""
-    return stamp
 
 
 async def finished(task: asyncio.Task[None] | None, clock: Clock, within: float) -> None:
