@@ -265,6 +265,10 @@ class DockerLab:
     def impossible(self) -> StartSpec:
         return self.command("no-such-program")
 
+    def program(self, *steps: Step | ExecStep) -> ExecSpec:
+        script = {"steps": [_plain(step) for step in steps], "on_signal": {}}
+        return ExecSpec(("python3", "-I", "-S", "-c", PROGRAM.read_text(), json.dumps(script)))
+
     async def clean_up(self) -> None:
         runtime = self.runtime()
         await runtime.open(Events())

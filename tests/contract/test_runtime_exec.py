@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from moorings.errors import ContainerFailedToStart, ContainerNotRunning
-from moorings.runtimes.base import ContainerRuntime, ExecProcess, ExecSpec, OnClose, StartSpec, Terminal
+from moorings.runtimes.base import ContainerRuntime, ExecProcess, ExecSpec, StartSpec, Terminal
 from moorings.runtimes.fake import Echoes, Exits, Prints, PrintsVariable
-from tests.contract.runtime_labs import Events, FakeLab, Lab, ProcessLab
-
-_LABS: dict[str, Callable[[Path], Lab]] = {"fake": FakeLab, "process": ProcessLab}
-
-
-@pytest.fixture(params=list(_LABS))
-async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    made = _LABS[request.param](tmp_path)
-    yield made
-    await made.clean_up()
-
-
-@pytest.fixture
-def events() -> Events:
-    return Events()
-
-
-@pytest.fixture
-async def runtime(lab: Lab, events: Events) -> AsyncIterator[ContainerRuntime]:
-    opened = lab.runtime()
-    await opened.open(events)
-    yield opened
-    await opened.close(OnClose.KEEP)
+from tests.contract.runtime_labs import Events, Lab
 
 
 @pytest.fixture

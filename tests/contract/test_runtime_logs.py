@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import pytest
 
-from moorings.runtimes.base import ContainerRuntime, Follow, LogLine, LogSource, OnClose, StartSpec
+from moorings.runtimes.base import ContainerRuntime, Follow, LogLine, LogSource, StartSpec
 from moorings.runtimes.fake import Exits, Prints, Waits
-from tests.contract.runtime_labs import Events, FakeLab, Lab, ProcessLab
+from tests.contract.runtime_labs import Events, Lab
 from tests.support.waiting import eventually
-
-_LABS: dict[str, Callable[[Path], Lab]] = {"fake": FakeLab, "process": ProcessLab}
-
-
-@pytest.fixture(params=list(_LABS))
-async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    made = _LABS[request.param](tmp_path)
-    yield made
-    await made.clean_up()
-
-
-@pytest.fixture
-def events() -> Events:
-    return Events()
-
-
-@pytest.fixture
-async def runtime(lab: Lab, events: Events) -> AsyncIterator[ContainerRuntime]:
-    opened = lab.runtime()
-    await opened.open(events)
-    yield opened
-    await opened.close(OnClose.KEEP)
 
 
 def source(spec: StartSpec, token: str | None = None) -> LogSource:
