@@ -312,6 +312,7 @@ class Connection:
             del self._live[incarnation.token]
             self._ended[incarnation.token] = incarnation
             self._events.exited(incarnation.token, exit)
+            incarnation.told.set()
 
     async def kill(self, token: str) -> None:
         incarnation = self._live.get(token)

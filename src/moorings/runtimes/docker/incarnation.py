@@ -27,6 +27,8 @@ class Incarnation:
     """Signals that wait for the container to be thawed, or for the Engine to come back."""
     was_oom: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when its end has been reported."""
     follower: Follower | None = None
     following: asyncio.Task[None] | None = None
     ending: asyncio.Task[None] | None = None

@@ -175,6 +175,10 @@ class DockerRuntime(Connection):
         try:
             async for line in lines:
                 yield line
+            if follow is Follow.FOLLOW and ours[0].token in self._live:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(STUCK):
+                        await ours[0].told.wait()
         except Refused:
             return  # it has just been removed
         except Unreachable as error:
