@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from moorings.containers.container import Container
+    from moorings.containers.executing import ExecEvent, ExecResult
     from moorings.containers.helpers import get_container, get_random, switch_port
     from moorings.containers.lifecycle import State
     from moorings.errors import (
         ContainerFailedToStart,
         ContainerNotRunning,
         DeadlockError,
+        ExecOutputTooLarge,
+        ExecTimeout,
         MooringsError,
         NoInstanceAvailable,
         NonRetryableError,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from moorings.proxy import ForwardedWebSocket
     from moorings.queues.batch import Message, MessageBatch
     from moorings.queues.producer import MessageSendRequest, Queue
+    from moorings.runtimes.base import LogLine, Stats, Terminal
     from moorings.worker.cron import ScheduledController
     from moorings.worker.entrypoint import WorkerEntrypoint
     from moorings.workflows.entrypoint import WorkflowEntrypoint
@@ -44,9 +48,14 @@ __all__ = [
     "ContainerNotRunning",
     "DeadlockError",
     "DurableObject",
+    "ExecEvent",
+    "ExecOutputTooLarge",
+    "ExecResult",
+    "ExecTimeout",
     "ForwardedWebSocket",
     "Headers",
     "InstanceStatus",
+    "LogLine",
     "Message",
     "MessageBatch",
     "MessageSendRequest",
@@ -62,6 +71,8 @@ __all__ = [
     "Response",
     "ScheduledController",
     "State",
+    "Stats",
+    "Terminal",
     "UpstreamError",
     "WebSocket",
     "WebSocketClosed",
@@ -76,12 +87,15 @@ __all__ = [
 
 _HOMES = {
     "moorings.containers.container": ("Container",),
+    "moorings.containers.executing": ("ExecEvent", "ExecResult"),
     "moorings.containers.helpers": ("get_container", "get_random", "switch_port"),
     "moorings.containers.lifecycle": ("State",),
     "moorings.errors": (
         "ContainerFailedToStart",
         "ContainerNotRunning",
         "DeadlockError",
+        "ExecOutputTooLarge",
+        "ExecTimeout",
         "MooringsError",
         "NoInstanceAvailable",
         "NonRetryableError",
@@ -98,6 +112,7 @@ _HOMES = {
     "moorings.proxy": ("ForwardedWebSocket",),
     "moorings.queues.batch": ("Message", "MessageBatch"),
     "moorings.queues.producer": ("MessageSendRequest", "Queue"),
+    "moorings.runtimes.base": ("LogLine", "Stats", "Terminal"),
     "moorings.worker.cron": ("ScheduledController",),
     "moorings.worker.entrypoint": ("WorkerEntrypoint",),
     "moorings.workflows.entrypoint": ("WorkflowEntrypoint",),

@@ -177,6 +177,24 @@ class ContainerNotRunning(MooringsError):
     status = 503
 
 
+class ExecTimeout(MooringsError, TimeoutError):
+    """A command that was run in a container took longer than its ``timeout``, and was killed.
+
+    ``stdout`` and ``stderr`` are what it had printed until then, where that was gathered.
+    """
+
+    code = "exec_timeout"
+    status = 504
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class ExecOutputTooLarge(MooringsError):
+    """A command that was run in a container printed more than is gathered in memory, and was killed."""
+
+    code = "exec_output_too_large"
+
+
 class RuntimeUnavailable(MooringsError):
     """The runtime itself (supervisor, Docker Engine) cannot be reached; the message says what to do."""
 

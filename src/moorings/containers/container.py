@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from moorings.containers.executing import ExecEvent, ExecResult, Input, exec_events, exec_result, exec_spec
 from moorings.containers.lifecycle import State
+from moorings.containers.reading import read_logs
 from moorings.containers.traffic import send
 from moorings.errors import WorkerError
 from moorings.http import UNSET, Request, Response
 from moorings.objects import schedules
-from moorings.objects.durable_object import DurableObject, inline
+from moorings.objects.durable_object import DurableObject, inline, streaming
 from moorings.objects.event import current_event
 from moorings.objects.requests import request_for
 from moorings.objects.schedules import Schedule
+from moorings.objects.streams import Stream
 from moorings.observer import ErrorReported
+from moorings.runtimes.base import LogLine, Stats, Terminal
 
 if TYPE_CHECKING:
     from moorings.containers.connections import Connections
@@ -189,6 +193,69 @@ class Container(DurableObject):
     def renew_activity_timeout(self) -> None:
         """Start the ``sleep_after`` period anew."""
         self._controller.activity.renew()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    @inline
+    async def exec(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        stdin: Input | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        tty: bool | Terminal = False,
+        timeout: str | float | timedelta | None = None,
+    ) -> ExecResult:
+        """Run a program inside the container, starting that if need be, and return its exit code and what it printed.
+
+        ``cmd`` is a list (the program and its arguments) or a text for ``sh -c``. It runs in the container's folder, or
+        in ``cwd``, with the container's environment and ``env`` on top, as ``user`` where the runtime can. ``stdin`` is
+        what it reads; ``tty`` gives it a terminal. Cancelling this kills it, and so does ``timeout`` (seconds, a
+        timedelta, "30s"), with ExecTimeout. Raises ExecOutputTooLarge over 16 MiB of output: see ``exec_stream``.
+        """
+        spec = exec_spec(cmd, env=env, cwd=cwd, user=user, tty=tty)
+        return await exec_result(exec_events(self._controller, spec, stdin, timeout))
+
+    @streaming
+    def exec_stream(
+        self,
+        cmd: str | Sequence[str],
+        *,
+        stdin: Input | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: str | None = None,
+        tty: bool | Terminal = False,
+        timeout: str | float | timedelta | None = None,
+    ) -> Stream[ExecEvent]:
+        """Run a program as ``exec`` does, and give what it prints as it comes; the last event has its exit code.
+
+        Closing the stream (``aclose``, or leaving ``async with``) kills the program.
+        """
+        spec = exec_spec(cmd, env=env, cwd=cwd, user=user, tty=tty)
+        return Stream(exec_events(self._controller, spec, stdin, timeout))
+
+    @streaming
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        tail: int | None = None,
+        since: str | float | timedelta | datetime | None = None,
+    ) -> Stream[LogLine]:
+        """The lines that the container has printed since its last start, oldest first; also after its end.
+
+        ``tail`` is how many lines at most, the last ones; ``since`` a datetime, Unix seconds, or how long ago (a
+        timedelta, "5m"). With ``follow`` it goes on with what is printed, until the container ends.
+        """
+        return Stream(read_logs(self._controller, follow=follow, tail=tail, since=since))
+
+    @inline
+    async def stats(self) -> Stats:
+        """What the running container uses: CPU time, memory, network, processes. Raises ContainerNotRunning."""
+        return await self._controller.stats()
 
     # --- later ------------------------------------------------------------------------------------------------------
 

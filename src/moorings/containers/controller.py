@@ -35,7 +35,7 @@ from moorings.objects.event import EventKind, current_event
 from moorings.objects.tasks import Tasks
 from moorings.observer import StateChanged, Subject
 from moorings.proxy import H2Pool, UpstreamPool
-from moorings.runtimes.base import Exit, ExitReason
+from moorings.runtimes.base import Exit, ExitReason, Stats
 
 
 class Controller:
@@ -222,6 +222,13 @@ class Controller:
             raise ContainerNotRunning(f"{self.subject.label} isn't running")
         await self.pausing.thaw(self.incarnation)
         await self.service.runtime.signal(self.incarnation.token, number)
+
+    async def stats(self) -> Stats:
+        """What the container uses now. Raises ContainerNotRunning and RuntimeUnavailable."""
+        incarnation = self.incarnation
+        if incarnation is None or incarnation.running is None:
+            raise ContainerNotRunning(f"{self.subject.label} isn't running")
+        return await self.service.runtime.stats(incarnation.token)
 
     def exited(self, token: str, exit: Exit) -> None:
         """The runtime reports an exit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -165,8 +165,9 @@ async def held(chunks: AsyncIterator[bytes], until: Callable[[], Awaitable[None]
             yield chunk
         await until()
     finally:
-        if isinstance(chunks, (AsyncGenerator, TrailedBody)):
-            await chunks.aclose()
+        close = getattr(chunks, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def stream_of(body: StoredBody) -> BodyStream | None:

@@ -22,6 +22,17 @@ def inline(method: F) -> F:
     return method
 
 
+def streaming(method: F) -> F:
+    """Mark a platform method that returns a ``Stream``: it runs no user code, and passes no gate."""
+    method.__moorings_streaming__ = True  # type: ignore[attr-defined]  # a marker on the function itself
+    return method
+
+
+def is_streaming(method: object) -> bool:
+    """Whether ``streaming`` marked a method (an override in a user's class is not marked)."""
+    return getattr(method, "__moorings_streaming__", False) is True
+
+
 def is_inline(method: object) -> bool:
     """Whether ``inline`` marked a method (an override in a user's class is not marked)."""
     return getattr(method, "__moorings_inline__", False) is True

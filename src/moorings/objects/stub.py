@@ -8,7 +8,7 @@ task.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from yarl import URL
@@ -16,12 +16,13 @@ from yarl import URL
 from moorings.errors import NotCallable
 from moorings.http import UNSET, Request, Response
 from moorings.http.message import held
-from moorings.objects.durable_object import HOOKS, DurableObject, is_inline
+from moorings.objects.durable_object import HOOKS, DurableObject, is_inline, is_streaming
 from moorings.objects.event import caller_written, current_event
 from moorings.objects.identity import ObjectId
 from moorings.objects.outgoing import StreamGate, send_body, send_stream
 from moorings.objects.requests import request_for
 from moorings.objects.running import refuse_unwinding
+from moorings.objects.streams import Stream
 from moorings.objects.values import copy_value
 
 if TYPE_CHECKING:
@@ -119,9 +120,12 @@ def stub_type(cls: type[DurableObject]) -> type[Stub]:
     """A Stub class with one async method per public method of ``cls``."""
     body: dict[str, Any] = {"__slots__": (), "__doc__": cls.__doc__}
     for name, method in public_methods(cls).items():
-        body[name] = (
-            _inline_call(name, method) if is_inline(method) else _rpc_call(f"{cls.__name__}.{name}", name, method)
-        )
+        if is_streaming(method):
+            body[name] = _streaming_call(name, method)
+        elif is_inline(method):
+            body[name] = _inline_call(name, method)
+        else:
+            body[name] = _rpc_call(f"{cls.__name__}.{name}", name, method)
     return type(f"{cls.__name__}Stub", (Stub,), body)
 
 
@@ -138,6 +142,26 @@ def _inline_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             return await activation.deliver(name, lambda instance: method(instance, *args, **kwargs))
         result = method(activation.instantiated(), *args, **kwargs)
         return await result if is_async else result
+
+    return _dressed(call, name, method)
+
+
+def _streaming_call(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(self: Stub, /, *args: Any, **kwargs: Any) -> Stream[Any]:
+        values = method(self._live().instantiated(), *args, **kwargs)  # a wrong call fails here
+
+        async def after_what_was_written() -> AsyncGenerator[Any, None]:
+            try:
+                if current_event.get() is not None:
+                    await caller_written()
+                else:
+                    refuse_unwinding()
+                async for value in values:
+                    yield value
+            finally:
+                await values.aclose()
+
+        return Stream(after_what_was_written())
 
     return _dressed(call, name, method)
 

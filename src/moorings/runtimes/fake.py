@@ -90,6 +90,11 @@ class FakeMachine:
         """The tokens of the containers that are paused, oldest first."""
         return [token for token in self.running if self._containers[token].is_frozen]
 
+    @property
+    def guests(self) -> list[FakeProgram]:
+        """The programs that run inside containers."""
+        return [guest for container in self._containers.values() for guest in container.guests]
+
     def follow(self, token: str, *steps: Step) -> None:
         """Give a container other steps, from now on."""
         self._containers[token].interrupt(steps)
