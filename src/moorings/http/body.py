@@ -4,8 +4,9 @@ The reader is either code (``async for``) or another connection (a *sink*), to w
 without copy, task or queue. Back-pressure: at most ``HIGH_WATER`` bytes (and the chunk in hand) wait here, then the
 source is told to stop reading; a sink stops it by ``pause`` and ``resume``.
 
-Invariant: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told the
-end exactly once unless it detached itself.
+Invariants: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told the
+end exactly once unless it detached itself. A source that was told to stop is told to go on when its body is complete,
+so that its connection can be used for what follows.
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ class BodyStream:
             self._wake()
 
     def finish(self, trailers: Headers | None = None) -> None:
-        """The body is complete."""
+        """The body is complete. A source that was stopped reads on: what follows on its connection is not this body."""
+        if self._paused:
+            self._paused = False
+            self._source.resume_body()
         self.ended = True
         self.trailers = trailers
         sink, self._sink = self._sink, None
