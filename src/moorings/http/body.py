@@ -4,8 +4,8 @@ The reader is either code (``async for``) or another connection (a *sink*), to w
 without copy, task or queue. Back-pressure: at most ``HIGH_WATER`` bytes (and the chunk in hand) wait here, then the
 source is told to stop reading; a sink stops it by ``pause`` and ``resume``.
 
-Invariants: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told the
-end exactly once unless it detached itself. A source that was told to stop is told to go on when its body is complete,
+Invariants: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told
+the end exactly once unless it detached itself. A source that was told to stop is told to go on when its body is complete,
 so that its connection can be used for what follows.
 """
 
