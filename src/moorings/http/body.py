@@ -5,8 +5,8 @@ without copy, task or queue. Back-pressure: at most ``HIGH_WATER`` bytes (and th
 source is told to stop reading; a sink stops it by ``pause`` and ``resume``.
 
 Invariants: after ``finish``, ``fail`` or ``close`` nothing more is taken from the source, and the sink has been told
-the end exactly once unless it detached itself. A source that was told to stop is told to go on when its body is complete,
-so that its connection can be used for what follows.
+the end exactly once unless it detached itself. A source that was told to stop is told to go on when its body is
+complete, so that its connection can be used for what follows.
 """
 
 from __future__ import annotations

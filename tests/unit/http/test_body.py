@@ -62,7 +62,8 @@ def test_a_source_whose_last_chunk_stopped_it_reads_what_follows_the_body() -> N
     sink = SlowSink(body)
     body.attach(sink)
     body.feed(b"last")
-    assert not source.reads
+    stopped = not source.reads
     body.finish()
+    assert stopped
     assert source.reads
     assert sink.taken == b"last."
