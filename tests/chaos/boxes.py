@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,24 @@ APPS = Path(__file__).parent / "apps"
 PROGRAM = "rememberer.py"
 
 
-async def started(folder: Path, patches: Sequence[str] = (), *, app: str = "boxes.py") -> Platform:
+async def started(
+    folder: Path, patches: Sequence[str] = (), *, app: str = "boxes.py", env: Mapping[str, str] | None = None
+) -> Platform:
     """A platform on the boxes; a broken one where ``patches`` name what is broken."""
     launcher = [sys.executable, str(APPS / "launcher.py"), *patches, "--"]
     if patches:
         return await asyncio.to_thread(Platform, APPS / app, folder, launcher=launcher)
-    return await asyncio.to_thread(Platform, APPS / app, folder)
+    return await asyncio.to_thread(Platform, APPS / app, folder, env=env)
 
 
-async def cut_short(folder: Path, luck: random.Random, *, app: str = "boxes.py") -> None:
+async def cut_short(
+    folder: Path, luck: random.Random, *, app: str = "boxes.py", env: Mapping[str, str] | None = None
+) -> None:
     """A platform that is killed with -9 at some moment of its start, or just after it."""
     command = [str(Path(sysconfig.get_path("scripts")) / "moorings"), "serve", str(APPS / app), "--port", "0"]
     dying = await asyncio.create_subprocess_exec(
         *[*command, "--data-dir", str(folder / "data")],
-        env={**os.environ, "TMPDIR": str(folder / "tmp")},
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), **(env or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

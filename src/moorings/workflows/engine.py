@@ -201,6 +201,9 @@ class Engine:
         """An instance is stored that wants to be in memory then (Unix seconds)."""
         if self._stopped or not self._started or self._armed_for <= due:
             return
+        if due <= self.clock.time():
+            self.look()
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._armed_for = due
@@ -311,9 +314,7 @@ class Engine:
         with contextlib.suppress(StoreError):  # reported
             match run.leaving:
                 case Leaving.PARKED:
-                    due = run.wake()
-                    wake = now if run.awaits_any() else (None if due == _NEVER else due)
-                    await self._move(live, WorkflowStatus.WAITING, wake)
+                    wake = await self._park(live, run)
                 case Leaving.PAUSED:
                     await self._move(live, WorkflowStatus.PAUSED, None)
                 case Leaving.REQUEUED:
@@ -338,6 +339,16 @@ class Engine:
         if run.journal.unmet:
             error = run.code_changed(error=error)
         await self._end(live, None if error is not None else root.result(), error)
+
+    async def _park(self, live: Live, run: Run) -> float | None:
+        """Store that an instance waits, and until when; an event that comes meanwhile wakes it at once."""
+        while True:
+            called = run.awaits_any()
+            due = self.clock.time() if called else run.wake()
+            wake = None if due == _NEVER else due
+            await self._move(live, WorkflowStatus.WAITING, wake)
+            if called or not run.awaits_any():
+                return wake
 
     async def _move(self, live: Live, status: WorkflowStatus, wake: float | None) -> None:
         await live.group.write(records.MOVE, (status, wake, live.row.key, live.fence), expect=1)

@@ -18,18 +18,19 @@ from moorings.workflows.lifecycle import StepKind, StepState
 
 
 class Entry:
-    """One step. ``attempts`` were charged; ``cut_off`` ended with the platform, and were not.
+    """One step, the ``number``th of its instance. ``attempts`` were charged; ``cut_off`` ended with the platform.
 
     ``used``: this run has asked for it; ``fresh``: it was not recorded when this run began.
     """
 
     __slots__ = (
-        "attempts", "began", "cut_off", "due", "ended", "error", "event_type", "fresh", "kind", "name", "output",
-        "state", "used",
+        "attempts", "began", "cut_off", "due", "ended", "error", "event_type", "fresh", "kind", "name", "number",
+        "output", "state", "used",
     )  # fmt: skip
 
-    def __init__(self, name: str, kind: StepKind, state: StepState, began: float) -> None:
+    def __init__(self, name: str, number: int, kind: StepKind, state: StepState, began: float) -> None:
         self.name = name
+        self.number = number
         self.kind = kind
         self.state = state
         self.attempts = 0
@@ -46,8 +47,8 @@ class Entry:
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
     """A row of the table (``records.STEP``) as an entry."""
-    _, name, kind, state, attempts, cut_off, due, event_type, output, error, began, ended = row
-    entry = Entry(name, StepKind(kind), StepState(state), began)
+    _, name, number, kind, state, attempts, cut_off, due, event_type, output, error, began, ended = row
+    entry = Entry(name, number, StepKind(kind), StepState(state), began)
     entry.attempts, entry.cut_off, entry.due, entry.event_type = attempts, cut_off, due, event_type
     entry.output, entry.error, entry.ended = output, error, ended
     return entry
@@ -56,7 +57,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
 class Journal:
     """The steps of one instance, by name."""
 
-    __slots__ = ("_fence", "_group", "_key", "entries", "events", "unmet")
+    __slots__ = ("_fence", "_group", "_key", "entries", "events", "known_events", "unmet")
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Journal:
             self.entries[entry.name] = entry
         self.unmet = len(self.entries)
         self.events: list[records.EventRow] = list(events)
+        self.known_events = {event.number for event in self.events}
 
     def write(self, entry: Entry) -> Commit:
         """Store a step as it is now; it is durable when the commit is. Raises StoreError where the run is lost."""
@@ -87,6 +89,7 @@ class Journal:
             (
                 self._key,
                 entry.name,
+                entry.number,
                 entry.kind,
                 entry.state,
                 entry.attempts,

@@ -343,7 +343,7 @@ def step_status(entry: Entry) -> StepStatus:
         cut_off=entry.cut_off,
         started=_utc(entry.began),
         ended=None if entry.ended is None else _utc(entry.ended),
-        due=None if entry.due is None or entry.ended is not None else _utc(entry.due),
+        due=None if entry.due is None else _utc(entry.due),
         output=output,
         error=None if entry.error is None else failures.shown(entry.error),
     )

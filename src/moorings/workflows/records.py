@@ -38,6 +38,7 @@ MIGRATIONS: Final = (
             """CREATE TABLE workflows_steps (
                  instance BIGINT NOT NULL,
                  name TEXT NOT NULL,
+                 number INTEGER NOT NULL,
                  kind TEXT NOT NULL,
                  state TEXT NOT NULL,
                  attempts INTEGER NOT NULL,
@@ -92,7 +93,7 @@ class EventRow:
 
 
 _INSTANCE = "id_key, workflow, id, status, wake, fence, params, output, error, created, ended, retention"
-STEP: Final = "instance, name, kind, state, attempts, cut_off, due, event_type, output, error, began, ended"
+STEP: Final = "instance, name, number, kind, state, attempts, cut_off, due, event_type, output, error, began, ended"
 _EVENT = "number, type, payload, sent"
 
 
@@ -109,7 +110,7 @@ DUE: Final = (
     f"SELECT {_INSTANCE} FROM workflows_instances WHERE workflow = ? AND wake <= ? ORDER BY wake, id_key LIMIT ?"
 )
 NEXT: Final = "SELECT min(wake) FROM workflows_instances WHERE workflow = ? AND wake > ?"
-STEPS: Final = f"SELECT {STEP} FROM workflows_steps WHERE instance = ? ORDER BY began, name"
+STEPS: Final = f"SELECT {STEP} FROM workflows_steps WHERE instance = ? ORDER BY number"
 EVENTS: Final = f"SELECT instance, {_EVENT} FROM workflows_events WHERE instance = ? ORDER BY number"
 
 
@@ -172,7 +173,7 @@ FORGET: Final = (
 
 _VALUES = ("state", "attempts", "cut_off", "due", "output", "error", "ended")
 RECORD: Final = (
-    f"INSERT INTO workflows_steps ({STEP}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows_instances "
+    f"INSERT INTO workflows_steps ({STEP}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows_instances "
     "WHERE id_key = ? AND fence = ? ON CONFLICT (instance, name) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _VALUES)
 )

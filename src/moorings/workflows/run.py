@@ -168,7 +168,7 @@ class Run:
         journal = self.journal
         entry = journal.entries.get(name)
         if entry is None:
-            entry = Entry(name, kind, StepState.RUNNING, self.clock.time())
+            entry = Entry(name, len(journal.entries), kind, StepState.RUNNING, self.clock.time())
             entry.fresh = entry.used = True
             journal.entries[name] = entry
             return entry
@@ -224,7 +224,10 @@ class Run:
         return event
 
     def receive(self, event: EventRow) -> None:
-        """An event was sent; its row is durable."""
+        """An event was sent; its row is durable, so the run may have found it already."""
+        if event.number in self.journal.known_events:
+            return
+        self.journal.known_events.add(event.number)
         for index, (event_type, waiter) in enumerate(self._events):
             if event_type == event.type and not waiter.done():
                 del self._events[index]
