@@ -63,17 +63,24 @@ class Bench:
         self.site = Site(Cores.choose(), self._folder, self._folder / "upstream")
 
     def __enter__(self) -> Bench:
-        source = BENCH / "programs" / "upstream.c"
-        command = [find("cc"), "-O2", "-o", str(self.site.upstream), str(source)]
-        built = subprocess.run(command, capture_output=True, text=True, check=False)
-        if built.returncode:
-            raise BenchError(f"{source.name} does not compile:\n{built.stderr}")
+        self.compiled("upstream")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def compiled(self, name: str) -> Path:
+        """A program of bench/programs, compiled into this run's folder. Raises BenchError."""
+        program = self._folder / name
+        if not program.exists():
+            source = BENCH / "programs" / f"{name}.c"
+            command = [find("cc"), "-O2", "-o", str(program), str(source)]
+            built = subprocess.run(command, capture_output=True, text=True, check=False)
+            if built.returncode:
+                raise BenchError(f"{source.name} does not compile:\n{built.stderr}")
+        return program
 
     @contextmanager
     def contestants(self, names: Sequence[str] = (), *, app: str = "session") -> Iterator[list[Contestant]]:

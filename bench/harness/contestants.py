@@ -61,8 +61,8 @@ class UpstreamProgram:
         self.process.stop()
 
 
-def start_proxy(site: Site, name: str, upstream_port: int) -> Contestant:
-    """Start nginx, haproxy or caddy. Raises BenchError."""
+def start_proxy(site: Site, name: str, upstream_port: int, *, template: str | None = None) -> Contestant:
+    """Start nginx, haproxy or caddy, with another ``template`` of its configuration where given. Raises BenchError."""
     port = free_port()
     folder = site.folder / f"{name}-{port}"
     folder.mkdir()
@@ -73,7 +73,8 @@ def start_proxy(site: Site, name: str, upstream_port: int) -> Contestant:
     }
     if name not in commands:
         raise BenchError(f"no such contestant: {name} (there are {', '.join((PLATFORM, *commands))})")
-    template, arguments = commands[name]
+    usual, arguments = commands[name]
+    template = template or usual
     values = {
         "@PORT@": str(port),
         "@UPSTREAM@": str(upstream_port),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -71,13 +72,34 @@ class Wrk:
     def result(self) -> Seen:
         """Wait for its end. Raises BenchError where it found nothing to talk to."""
         output, _ = self._popen.communicate()
-        for line in output.splitlines():
-            if line.startswith("BENCH "):
-                seen = Seen(**json.loads(line.removeprefix("BENCH ")))
-                if seen.requests == 0:
-                    raise BenchError(f"wrk got no answer:\n{output}")
-                return seen
-        raise BenchError(f"wrk failed:\n{output}")
+        return reported("wrk", output)
+
+
+def reported(program: str, output: str) -> Seen:
+    """What a load program says in its line that begins with BENCH. Raises BenchError."""
+    for line in output.splitlines():
+        if line.startswith("BENCH "):
+            seen = Seen(**json.loads(line.removeprefix("BENCH ")))
+            if seen.requests == 0:
+                raise BenchError(f"{program} got no answer:\n{output}")
+            return seen
+    raise BenchError(f"{program} failed:\n{output}")
+
+
+Drive = Callable[[str, float, int], Seen]
+"""Load of some kind: the URL, for how many seconds, from which core."""
+
+
+def run_program(program: str, arguments: Sequence[str], *, seconds: float, core: int) -> str:
+    """Run a load program on a core; what it printed. Raises BenchError where it takes far longer than it should."""
+    command = [find("taskset"), "-c", str(core), program, *arguments]
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=seconds + 60
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{program} did not end in time") from error
+    return done.stdout
 
 
 def run_wrk(url: str, load: Load, *, seconds: float, core: int) -> Seen:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bench.harness.case import Bench
 from bench.harness.contestants import PLATFORM, REFERENCE, Contestant
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
-from bench.harness.load import Load, Seen, run_wrk
+from bench.harness.load import Drive, Load, Seen, run_wrk
 from bench.harness.process import BenchError, busy_seconds, driver_seconds, program_seconds
 
 MIB = 1 << 20
@@ -49,7 +49,7 @@ def check_answer(contestant: Contestant, load: Load, *, length: int) -> None:
         connection.close()
 
 
-def measure(bench: Bench, contestant: Contestant, load: Load, *, seconds: int) -> Round:
+def measure(bench: Bench, contestant: Contestant, load: Load | Drive, *, seconds: int) -> Round:
     """One round. Raises BenchError where the load saw errors."""
     site = bench.site
 
@@ -58,7 +58,10 @@ def measure(bench: Bench, contestant: Contestant, load: Load, *, seconds: int) -
         return busy_seconds(site.cores) - ours
 
     before, foreign_before, began = contestant.usage(), foreign(), time.monotonic()
-    seen = run_wrk(contestant.url, load, seconds=seconds, core=site.cores.load)
+    if isinstance(load, Load):
+        seen = run_wrk(contestant.url, load, seconds=seconds, core=site.cores.load)
+    else:
+        seen = load(contestant.url, seconds, site.cores.load)
     after, foreign_after, ended = contestant.usage(), foreign(), time.monotonic()
     if seen.errors:
         raise BenchError(f"{contestant.name}: {seen.errors} errors among {seen.requests} answers")
@@ -66,10 +69,16 @@ def measure(bench: Bench, contestant: Contestant, load: Load, *, seconds: int) -
     return Round(seen, (after.cpu - before.cpu) / seen.requests * 1e6, after.rss, others)
 
 
-def interleave(bench: Bench, contestants: list[Contestant], load: Load, *, length: int) -> dict[str, list[Round]]:
-    """Check and warm up each contestant, then measure them in turn, round after round."""
+def interleave(
+    bench: Bench, contestants: list[Contestant], load: Load | Drive, *, length: int = 0
+) -> dict[str, list[Round]]:
+    """Check and warm up each contestant, then measure them in turn, round after round.
+
+    A Drive checks the answers that it gets.
+    """
     for contestant in contestants:
-        check_answer(contestant, load, length=length)
+        if isinstance(load, Load):
+            check_answer(contestant, load, length=length)
         measure(bench, contestant, load, seconds=WARM_UP_SECONDS)
     rounds: dict[str, list[Round]] = {contestant.name: [] for contestant in contestants}
     for number in range(bench.effort.rounds):
@@ -85,18 +94,18 @@ def ratios(rounds: dict[str, list[Round]], name: str) -> Figure:
     return Figure.of((mine.seen.rate / reference.seen.rate for mine, reference in pairs), "x")
 
 
-def tabulate(rounds: dict[str, list[Round]], *, as_bytes: bool) -> tuple[Row, ...]:
-    """A row per contestant; rates in MiB/s where `as_bytes`."""
+def tabulate(rounds: dict[str, list[Round]], *, as_bytes: bool, unit: str = "req") -> tuple[Row, ...]:
+    """A row per contestant; rates in MiB/s where `as_bytes`, else in `unit` a second."""
     rows = []
     for name, measured in rounds.items():
         figures = {}
         if as_bytes:
             figures["MiB/s"] = Figure.of((r.seen.bytes / r.seen.seconds / MIB for r in measured), "MiB/s")
         else:
-            figures["req/s"] = Figure.of((r.seen.rate for r in measured), "req/s")
+            figures[f"{unit}/s"] = Figure.of((r.seen.rate for r in measured), f"{unit}/s")
         if REFERENCE in rounds:
             figures[f"÷ {REFERENCE}"] = ratios(rounds, name)
-        figures["CPU µs/req"] = Figure.of((r.cpu_us for r in measured), "µs")
+        figures[f"CPU µs/{unit}"] = Figure.of((r.cpu_us for r in measured), "µs")
         figures["p50"] = Figure.of((r.seen.p50 for r in measured), "ms")
         figures["p99"] = Figure.of((r.seen.p99 for r in measured), "ms")
         figures["RSS"] = Figure.of((r.rss / MIB for r in measured), "MiB")
@@ -116,8 +125,12 @@ def compare(bench: Bench, load: Load, *, length: int, bound: float, aim: float, 
     """A whole case: all contestants under `load`; the platform's ratio to the reference beside `bound` and `aim`."""
     with bench.contestants() as contestants:
         rounds = interleave(bench, contestants, load, length=length)
-    verdicts: tuple[Verdict, ...] = ()
-    if PLATFORM in rounds and REFERENCE in rounds:
-        ratio = ratios(rounds, PLATFORM).median
-        verdicts = (Verdict(f"{PLATFORM} ÷ {REFERENCE}", ratio, "x", Direction.AT_LEAST, bound, aim),)
-    return Result(tabulate(rounds, as_bytes=as_bytes), verdicts, disturbance(rounds))
+    return Result(tabulate(rounds, as_bytes=as_bytes), verdict(rounds, bound=bound, aim=aim), disturbance(rounds))
+
+
+def verdict(rounds: dict[str, list[Round]], *, bound: float, aim: float) -> tuple[Verdict, ...]:
+    """The platform's ratio to the reference, where both took part."""
+    if PLATFORM not in rounds or REFERENCE not in rounds:
+        return ()
+    ratio = ratios(rounds, PLATFORM).median
+    return (Verdict(f"{PLATFORM} ÷ {REFERENCE}", ratio, "x", Direction.AT_LEAST, bound, aim),)
