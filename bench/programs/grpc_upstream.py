@@ -1,7 +1,7 @@
-"""Becomes a server that answers every call with one empty message and status 0: nghttpd, so fast that it is no bottleneck.
+"""Becomes a server that answers every call with one empty message and status 0: nghttpd, never the bottleneck.
 
-Usage: grpc_upstream.py NGHTTPD PORT. The path of a call is /bench.Calls/Empty.grpc: nghttpd finds a file of that name, and
-takes its content type from the ending. That file is in a folder of TMPDIR.
+Usage: grpc_upstream.py NGHTTPD PORT. The path of a call is /bench.Calls/Empty.grpc: nghttpd finds a file of that name,
+and takes its content type from the ending. That file is in a folder of TMPDIR.
 """
 
 import os

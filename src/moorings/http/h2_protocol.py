@@ -34,6 +34,7 @@ from hyperframe.frame import (
 )
 
 from moorings.http.h2_floods import Allowance
+from moorings.http.hpack_memo import RepeatingDecoder, RepeatingEncoder
 from moorings.http.limits import Limits
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -105,6 +106,8 @@ class ServerProtocol(H2Connection):
                 SettingCodes.MAX_HEADER_LIST_SIZE: limits.head,
             },
         )
+        self.encoder = RepeatingEncoder()
+        self.decoder = RepeatingDecoder()
         # A head over the limit is answered with 431; only beyond twice its size the connection ends.
         self.decoder.max_header_list_size = 2 * limits.head
 

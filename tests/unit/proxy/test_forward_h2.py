@@ -311,8 +311,14 @@ async def test_nothing_listening_is_a_failed_connect() -> None:
         [(":status", "200"), ("content-length", "4x")],
         [(":status", "2000")],
         [(":status", "200"), ("transfer-encoding", "chunked")],
+        [(":status", "200"), (":status", "201")],
+        [("x", "y"), (":status", "200")],
+        [(":status", "200"), (":path", "/")],
+        [("x", "y")],
+        [(":status", "200"), ("a b", "c")],
+        [(":status", "200"), ("content-length", "1"), ("content-length", "2")],
     ],
-    ids=["line break", "length", "status", "coding"],
+    ids=["line break", "length", "status", "coding", "two statuses", "status last", "path", "none", "name", "lengths"],
 )
 async def test_a_malformed_head_never_passes(headers: list[tuple[str, str]]) -> None:
     async def script(peer: Peer) -> None:

@@ -28,6 +28,7 @@ from moorings.http.client_connection import Dropped, Exchange
 from moorings.http.h2_client.heads import Fields
 from moorings.http.h2_client.stream import STREAM_WINDOW, H2Stream, Refused, UpstreamReset
 from moorings.http.h2_client.upload import TURN, Upload
+from moorings.http.hpack_memo import RepeatingDecoder, RepeatingEncoder
 
 MAX_STREAMS = 100
 _CONNECTION_WINDOW = 1 << 24
@@ -37,6 +38,7 @@ _MAX_HEAD = 64 * 1024
 _CONFIG = H2Configuration(
     client_side=True,
     header_encoding=None,
+    validate_inbound_headers=False,  # ``heads`` does, and a malformed answer ends its own stream only
     normalize_inbound_headers=False,
     normalize_outbound_headers=False,
     validate_outbound_headers=False,  # they come from a head that was checked
@@ -45,6 +47,12 @@ _CONFIG = H2Configuration(
 
 class _Frames(H2Connection):
     """The library's connection, except that streams a GOAWAY doesn't refuse go on to their end (RFC 9113, 6.8)."""
+
+    def __init__(self) -> None:
+        super().__init__(_CONFIG)
+        self.encoder = RepeatingEncoder()
+        self.decoder = RepeatingDecoder()
+        self.decoder.max_header_list_size = _MAX_HEAD
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = h2.events.ConnectionTerminated()
@@ -92,7 +100,7 @@ class H2ClientConnection(asyncio.Protocol):
         self.leaving = False  # no further exchange may begin here
         self.limit = MAX_STREAMS
         self.idle_since = 0.0
-        self._frames = _Frames(_CONFIG)
+        self._frames = _Frames()
         self._frames.local_settings = Settings(
             client=True,
             initial_values={

@@ -72,7 +72,7 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
     regular: Fields = []
     length: bytes | None = None
     for name, value in received:
-        if name == b":status":
+        if name == b":status" and not status and not regular:
             status = value
         elif name in _NEVER_RECEIVED:
             raise UpstreamError(f"the upstream's answer has a field that HTTP/2 hasn't: {name.decode('latin-1')}")
@@ -92,7 +92,7 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
         lines.append(b"content-length: %b\r\n" % length)
     lines.append(b"\r\n")
     raw = b"".join(lines)
-    if FIELDS.fullmatch(raw) is None:
+    if FIELDS.fullmatch(raw) is None or raw.count(b"\r\n") != len(lines):  # a value may hold what looks like a line
         raise UpstreamError("the upstream's answer is malformed")
     line = status_line(int(status))
     head = ResponseHead(line + raw[2:], int(status), RawFields(raw))
