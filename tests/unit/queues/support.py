@@ -12,6 +12,7 @@ from moorings.observer import ErrorReported, Notice, Recorder
 from moorings.queues import tables
 from moorings.queues.batch import MessageBatch
 from moorings.queues.broker import Broker
+from moorings.queues.managing import Managing
 from moorings.queues.producer import Queue
 from moorings.queues.pulling import Pulling
 from moorings.queues.settings import ConsumerSettings, ProducerSettings, QueueSettings
@@ -32,6 +33,7 @@ class Bench:
         self.handler: Handler = nothing
         self.broker = Broker(store, clock=clock, observer=self.recorder, deliver=self._deliver)
         self.pulling = Pulling(self.broker)
+        self.managing = Managing(self.broker)
 
     async def _deliver(self, batch: MessageBatch) -> None:
         self.batches.append([message.body for message in batch.messages])
