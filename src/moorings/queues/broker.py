@@ -203,7 +203,11 @@ class Broker:
     async def bury_overdrawn(self, queue: StoredQueue) -> None:
         """Bury messages that were pulled for the last time, and not acknowledged in time. Raises StoreError."""
         settings = self.consumer_settings(queue.name) or _PULLED
-        while dead := await queue.overdrawn(self.clock.time(), settings.max_retries, _BURIED_AT_ONCE):
+        while True:
+            found = await queue.overdrawn(self.clock.time(), settings.max_retries, _BURIED_AT_ONCE)
+            dead = [message for message in found if message.seq not in queue.leaving]
+            if not dead:
+                return
             self.bury(queue, dead, settings)
             if (pending := queue.pending()) is not None:
                 await pending

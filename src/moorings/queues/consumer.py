@@ -114,7 +114,9 @@ class PushConsumer:
     def start(self) -> None:
         """Begin to deliver."""
         self._halted = False
-        self._queue.listener = self
+        if self._queue.listener is not self:
+            self.window.forget()  # others may have taken what was ready
+            self._queue.listener = self
         self._look()
 
     def use(self, settings: ConsumerSettings, retention: float) -> None:
@@ -224,10 +226,11 @@ class PushConsumer:
         """One look: first what was delayed and is due, then what comes next."""
         now = self._clock.time()
         if room := window.room:
-            window.read_due(await self._queue.due(window.due_position, now, room))
+            window.read_due(await self._queue.due(window.due_position, now, room), leaving=self._queue.leaving)
             window.next_due = await self._queue.next_due(window.due_position)
         if window.more and (room := window.room):
-            window.read_fresh(await self._queue.fresh(window.position, room), asked=room)
+            found = await self._queue.fresh(window.position, room)
+            window.read_fresh(found, asked=room, leaving=self._queue.leaving)
 
     # --- delivering ---------------------------------------------------------------------------------------------------
 

@@ -95,7 +95,8 @@ class Managing:
         queue = self._broker.queue(name)
         now = self._broker.clock.time()
         held = self._in_flight(queue)
-        return [_peeked(message, now, held) for message in await queue.first(0, limit)]
+        found = await queue.first(0, limit)
+        return [_peeked(message, now, held) for message in found if message.seq not in queue.leaving]
 
     async def send(
         self, name: str, body: Any, *, content_type: str = ContentType.JSON, delay_seconds: float | None = None
@@ -150,7 +151,7 @@ class Managing:
             if not found:
                 break
             after = found[-1].seq
-            held = self._in_flight(queue)
+            held = self._in_flight(queue) | queue.leaving
             free = [message for message in found if message.seq not in held]
             moved += self._move_back(queue, free, target)
             if (pending := queue.pending()) is not None:

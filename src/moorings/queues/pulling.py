@@ -8,6 +8,7 @@ Source: developers.cloudflare.com/queues/configuration/pull-consumers/
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from moorings.queues.stored_queue import StoredQueue
 BATCH_SIZE: Final = 5
 """Messages of a pull that doesn't say how many (Cloudflare: the same)."""
 
+_LONG: Final = 10_000
 _LEASE: Final = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})")
 _DEFAULT: Final = ConsumerSettings(ConsumerKind.HTTP_PULL, lease=VISIBILITY_TIMEOUT)
 
@@ -51,6 +53,7 @@ class Pulling:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._leasing: dict[str, set[int]] = {}
+        self._counted: dict[str, tuple[float, int]] = {}
 
     async def pull(self, name: str, *, batch_size: int = BATCH_SIZE, visibility_timeout: float | None = None) -> Pulled:
         """Lease up to ``batch_size`` messages for so many seconds; none where delivery is paused.
@@ -65,8 +68,7 @@ class Pulling:
         if not 0 < period <= LONGEST_DELAY:
             raise InvalidMessage(f"visibility_timeout_ms is from 1 to {LONGEST_DELAY * 1000:,} (12 hours)")
         if queue.paused:
-            return Pulled((), await queue.count())
-        await self._broker.bury_overdrawn(queue)
+            return Pulled((), await self._backlog(queue))
         leasing = self._leasing.setdefault(name, set())
         messages = await self._ready(queue, batch_size, settings, leasing)
         token = secrets.token_hex(16)
@@ -79,7 +81,7 @@ class Pulling:
                 leasing.difference_update(seqs)
             for message in messages:
                 message.attempts += 1
-        return Pulled(tuple((f"{message.seq}-{token}", message) for message in messages), await queue.count())
+        return Pulled(tuple((f"{message.seq}-{token}", message) for message in messages), await self._backlog(queue))
 
     async def answer(self, name: str, *, acks: Sequence[str], retries: Sequence[tuple[str, float | None]]) -> Answered:
         """End leases: ``acks`` for good, ``retries`` with a delay in seconds (None: the queue's ``retry_delay``).
@@ -92,26 +94,24 @@ class Pulling:
         delays = [checked_delay(delay) for _, delay in retries]
         warnings: list[str] = []
         known: set[int] = set()
-        acked: list[int] = []
-        for lease in acks:
-            held = await self._held(queue, lease, known, warnings)
-            if held is not None:
-                acked.append(held[0])
+        acked = [held.seq for lease in acks if (held := await self._held(queue, lease, known, warnings))]
         again: dict[float, list[int]] = {}
-        dead: list[int] = []
+        dead: list[StoredMessage] = []
         for (lease, _), delay in zip(retries, delays, strict=True):
             held = await self._held(queue, lease, known, warnings)
-            if held is not None and held[1] > settings.max_retries:
-                dead.append(held[0])
-            elif held is not None:
-                again.setdefault(settings.retry_delay if delay is None else delay, []).append(held[0])
+            if held is None:
+                continue
+            if held.attempts > settings.max_retries:
+                dead.append(held)
+            else:
+                again.setdefault(settings.retry_delay if delay is None else delay, []).append(held.seq)
         if acked:
             queue.delete(acked)
         now = self._broker.clock.time()
         for delay, seqs in again.items():
             queue.release(seqs, until=now + delay if delay else now)
-        for seq in dead:
-            self._broker.bury(queue, await queue.first(seq - 1, 1), settings)
+        if dead:
+            self._broker.bury(queue, dead, settings)
         if (pending := queue.pending()) is not None:
             await pending
         return Answered(len(acked), sum(map(len, again.values())) + len(dead), tuple(warnings))
@@ -134,10 +134,10 @@ class Pulling:
         consumer = self._broker.consumer(queue.name)
         while True:
             now = self._broker.clock.time()
-            held = leasing | consumer.window.in_flight if consumer is not None else leasing
+            held = leasing | queue.leaving | (set() if consumer is None else consumer.window.in_flight)
             limit = count + len(held)
             found = [*await queue.due((0.0, 0), now, limit), *await queue.fresh(0, limit)]
-            free = [message for message in found if message.seq not in held and message.seq not in leasing][:count]
+            free = [each for each in found if each.seq not in held and each.seq not in leasing][:count]
             oldest = now - self._broker.settings.retention_of(queue.name)
             expired = [message for message in free if message.sent_at <= oldest]
             spent = [each for each in free if each.sent_at > oldest and each.attempts > settings.max_retries]
@@ -150,15 +150,22 @@ class Pulling:
             if not expired and not spent:
                 return free
 
-    async def _held(
-        self, queue: StoredQueue, lease: str, known: set[int], warnings: list[str]
-    ) -> tuple[int, int] | None:
-        """The message of a lease, and its attempts."""
+    async def _held(self, queue: StoredQueue, lease: str, known: set[int], warnings: list[str]) -> StoredMessage | None:
+        """The message of a lease."""
         match = _LEASE.fullmatch(lease)
-        seq = int(match[1]) if match else 0
-        attempts = await queue.attempts(seq, match[2]) if match and seq not in known else None
-        if attempts is None:
+        message = await queue.leased(int(match[1]), match[2]) if match else None
+        taken = known | queue.leaving | self._leasing.get(queue.name, set())
+        if message is None or message.seq in taken:
             warnings.append(f"lease_id {lease!r:.80} is not held: it was answered already, or its time was over")
             return None
-        known.add(seq)
-        return seq, attempts
+        known.add(message.seq)
+        return message
+
+    async def _backlog(self, queue: StoredQueue) -> int:
+        """How many messages there are; a long queue is counted once a second."""
+        now = self._broker.clock.monotonic()
+        at, count = self._counted.get(queue.name, (-math.inf, 0))
+        if count < _LONG or now - at >= 1.0:
+            count = await queue.count()
+            self._counted[queue.name] = (now, count)
+        return count

@@ -1,8 +1,9 @@
 """One queue in the store: the only place that writes its messages.
 
 Invariants: what one call writes in one turn of the event loop is stored as a whole or not at all. Whoever listens is
-told of messages after they are durable, never before. A write that fails ends the group; the next one takes a new
-group, and the listener is told to go back to what is stored.
+told of messages after they are durable, never before. A message whose end is written and not durable yet is in
+``leaving``: reads still find it, and it must not be handed out or ended again. A write that fails ends the group; the
+next one takes a new group, and the listener is told to go back to what is stored.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class StoredQueue:
         self.paused = paused
         self.last_seq = last_seq
         self.listener: Listener | None = None
+        self.leaving: set[int] = set()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -105,7 +107,10 @@ class StoredQueue:
 
     def delete(self, seqs: Sequence[int]) -> Commit:
         """End messages. Raises StoreError."""
-        return self._run(tables.delete(self.name, seqs))
+        commit = self._run(tables.delete(self.name, seqs))
+        self.leaving.update(seqs)
+        commit.add_done_callback(lambda _: self.leaving.difference_update(seqs))
+        return commit
 
     def move(self, messages: Sequence[StoredMessage], to: StoredQueue, *, now: float) -> Commit:
         """Make dead letters of messages. Both queues change in one commit. Raises StoreError."""
@@ -223,10 +228,10 @@ class StoredQueue:
         rows = await self._store.read(tables.OVERDRAWN, (self.name, now, max_retries, limit))
         return list(map(message_of, rows))
 
-    async def attempts(self, seq: int, lease: str) -> int | None:
-        """The attempts of a message that is leased under that token; None where it isn't. Raises StoreError."""
+    async def leased(self, seq: int, lease: str) -> StoredMessage | None:
+        """The message that is leased under that token; None where it isn't. Raises StoreError."""
         rows = await self._store.read(tables.LEASED, (self.name, seq, lease))
-        return int(rows[0][0]) if rows else None
+        return message_of(rows[0]) if rows else None
 
     async def count(self) -> int:
         """How many messages there are. Raises StoreError."""

@@ -71,7 +71,7 @@ OVERDRAWN: Final = (
     f"SELECT {COLUMNS} FROM queues_messages "
     "WHERE queue = ? AND due > 0 AND due <= ? AND lease IS NOT NULL AND attempts > ? ORDER BY due, seq LIMIT ?"
 )
-LEASED: Final = "SELECT attempts FROM queues_messages WHERE queue = ? AND seq = ? AND lease = ?"
+LEASED: Final = f"SELECT {COLUMNS} FROM queues_messages WHERE queue = ? AND seq = ? AND lease = ?"
 
 _CHARGE = "UPDATE queues_messages SET attempts = attempts + 1 WHERE queue = ? AND "
 _LEASE = "UPDATE queues_messages SET attempts = attempts + 1, due = ?, lease = ? WHERE queue = ? AND "

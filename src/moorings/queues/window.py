@@ -13,7 +13,7 @@ the queue it comes from), so a message that commits behind a position enters at 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from moorings.queues.message import StoredMessage
@@ -104,18 +104,20 @@ class Window:
             else:
                 self.more = True
 
-    def read_fresh(self, messages: Sequence[StoredMessage], *, asked: int) -> None:
-        """What the store had beyond ``position``; ``asked`` for so many."""
+    def read_fresh(
+        self, messages: Sequence[StoredMessage], *, asked: int, leaving: Container[int] = frozenset()
+    ) -> None:
+        """What the store had beyond ``position``, ``asked`` for so many; those that are ``leaving`` are left out."""
         for message in messages:
-            if message.seq > self._purged_through and not self._known(message.seq):
+            if message.seq > self._purged_through and message.seq not in leaving and not self._known(message.seq):
                 self._add(self._fresh, message)
             self.position = max(self.position, message.seq)
         self.more = len(messages) >= asked
 
-    def read_due(self, messages: Sequence[StoredMessage]) -> None:
+    def read_due(self, messages: Sequence[StoredMessage], *, leaving: Container[int] = frozenset()) -> None:
         """What the store had beyond ``due_position`` that is due."""
         for message in messages:
-            if message.seq > self._purged_through and not self._known(message.seq):
+            if message.seq > self._purged_through and message.seq not in leaving and not self._known(message.seq):
                 self._add(self._again, message)
             self.due_position = max(self.due_position, (message.due, message.seq))
 

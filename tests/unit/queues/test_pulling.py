@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,28 @@ async def test_what_expired_does_not_stand_in_the_way(tmp_path: Path) -> None:
         here.clock._now += 345_600  # the platform was asleep: no sweep has been
         await here.send("young")
         assert list(await pull(here, 5)) == ['"young"']
+
+
+async def test_answers_and_burials_at_the_same_time_count_once(tmp_path: Path) -> None:
+    async with bench(tmp_path, pulling(max_retries=0, dead_letter_queue="dead")) as here:
+        await here.send(1, 2)
+        leases = await pull(here)
+        retry = [(leases["1"], None)]
+        answers = await asyncio.gather(*(here.pulling.answer("jobs", acks=[], retries=retry) for _ in range(3)))
+        assert sorted(answered.retried for answered in answers) == [0, 0, 1]
+        await here.clock.advance(31)
+        await asyncio.gather(*(here.broker.sweep() for _ in range(3)), pull(here))
+        assert (await here.left("jobs"), await here.left("dead")) == (0, 2)
+
+
+async def test_a_worker_that_consumes_again_gets_nothing_that_was_pulled_meanwhile(tmp_path: Path) -> None:
+    async with bench(tmp_path, consuming()) as here:
+        await here.managing.pause("jobs")
+        await here.send(1, 2)
+        here.broker.use(pulling())
+        await here.managing.resume("jobs")
+        leases = await pull(here, 1)
+        await here.pulling.answer("jobs", acks=list(leases.values()), retries=[])
+        here.broker.use(consuming())
+        await here.quiet()
+        assert here.batches == [[2]]
