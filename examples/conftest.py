@@ -9,19 +9,28 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import Mode, Platform
+from tools.engine import Engine
+
+
+@pytest.fixture(params=["process", "docker"])
+def where(request: pytest.FixtureRequest) -> Engine | None:
+    """Where containers run: None for local processes."""
+    return request.getfixturevalue("engine") if request.param == "docker" else None
 
 
 @pytest.fixture
-def platform(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Platform]:
-    """The example in the test's folder, served."""
-    with Platform(request.path.with_name("worker.py"), tmp_path / "platform", mode=Mode.DEV) as served:
+def platform(request: pytest.FixtureRequest, tmp_path: Path, where: Engine | None) -> Iterator[Platform]:
+    """The example in the test's folder, served, on each runtime."""
+    worker = request.path.with_name("worker.py")
+    with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=where) as served:
         yield served
 
 
 class Variant:
     """A copy of an example that a test changes."""
 
-    def __init__(self, example: Path, folder: Path) -> None:
+    def __init__(self, example: Path, folder: Path, where: Engine | None) -> None:
+        self._where = where
         self._served = folder / "platform"
         self.folder = folder / "copy"
         shutil.copytree(example, self.folder, ignore=shutil.ignore_patterns("__pycache__", ".moorings"))
@@ -35,10 +44,10 @@ class Variant:
 
     def serve(self) -> Platform:
         """Run it. A context manager."""
-        return Platform(self.folder / "worker.py", self._served, mode=Mode.DEV)
+        return Platform(self.folder / "worker.py", self._served, mode=Mode.DEV, engine=self._where)
 
 
 @pytest.fixture
-def variant(request: pytest.FixtureRequest, tmp_path: Path) -> Variant:
+def variant(request: pytest.FixtureRequest, tmp_path: Path, where: Engine | None) -> Variant:
     """A copy of the example in the test's folder, to be changed and served."""
-    return Variant(request.path.parent, tmp_path)
+    return Variant(request.path.parent, tmp_path, where)

@@ -23,8 +23,7 @@ async def test_whoever_asks_reaches_the_one_process(platform: Platform) -> None:
 
 async def test_after_a_crash_there_is_one_process_again(platform: Platform) -> None:
     first = await draw(platform, 1)
-    [process] = [child for child in platform.containers() if child.pid == first["process"]]
-    process.kill()
+    platform.kill_containers()
     await asyncio.to_thread(platform.wait_for_output, r"GlobalService/singleton ended with exit code 137")
     answers = await asyncio.gather(*(draw(platform, visitor) for visitor in range(20)))
     assert len({answer["process"] for answer in answers} | {first["process"]}) == 2

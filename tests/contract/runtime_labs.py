@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from moorings.clock import SystemClock
 from moorings.errors import ContainerFailedToStart
 from moorings.runtimes.base import ContainerRuntime, ExecSpec, Exit, Found, OnClose, StartSpec, Stream
-from moorings.runtimes.docker import DockerRuntime, DockerSettings
+from moorings.runtimes.docker.runtime import DockerRuntime, DockerSettings
 from moorings.runtimes.fake import Exits, FakeMachine, FakeRuntime, Listens, Prints, Script, Step, StopsListening, Waits
 from moorings.runtimes.fake_exec import Echoes, ExecStep, PrintsVariable
 from moorings.runtimes.process import ProcessRuntime, ProcessSettings

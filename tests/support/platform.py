@@ -18,12 +18,14 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
 from tests.support.processes import describe, processes_of
 from tests.support.raw import Address
 from tests.support.waiting import wait_until
+from tools.engine import Engine
 
 _READY = r"(?i)listening.*http://([0-9.]+):([0-9]+)|http://([0-9.]+):([0-9]+).*listening"
 
@@ -39,6 +41,7 @@ class Platform:
     """``moorings dev|serve WORKER`` until ``stop``. A context manager: leaving it without an error asserts a clean end.
 
     ``folder`` is created; the platform's data folder and its TMPDIR are in it. ``env`` is added to its environment.
+    With ``engine``, containers are Docker's, and the caller is inside that Engine's network.
     After ``crash``, another Platform on the same folder takes over. ``launcher`` stands for the ``moorings`` command.
     """
 
@@ -50,9 +53,11 @@ class Platform:
         mode: Mode = Mode.SERVE,
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        engine: Engine | None = None,
         launcher: Sequence[str] = (str(Path(sysconfig.get_path("scripts")) / "moorings"),),
     ) -> None:
         self.folder = folder
+        self.engine = engine
         self.data = folder / "data"
         self.temporary = folder / "tmp"
         self._lines: list[str] = []
@@ -60,9 +65,16 @@ class Platform:
         self._ended = False
         self.temporary.mkdir(parents=True, exist_ok=True)
         command = [*launcher, mode.value, str(worker)]
-        command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.data), "--runtime", "process"]
+        command += ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(self.data)]
+        command += ["--runtime", "process" if engine is None else "docker"]
         command += ["--stop-containers"] if mode is Mode.SERVE else []
-        environ = {**os.environ, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1", **(env or {})}
+        environ = {
+            **os.environ,
+            **({} if engine is None else {"DOCKER_HOST": engine.host}),
+            "TMPDIR": str(self.temporary),
+            "PYTHONUNBUFFERED": "1",
+            **(env or {}),
+        }
         self._process = subprocess.Popen(
             [*command, *options],
             env=environ,
@@ -116,6 +128,23 @@ class Platform:
         """Every process that carries its data folder, except the platform itself: containers and the supervisor."""
         return [process for process in processes_of(self.data) if process.pid != self.pid]
 
+    def docker_containers(self) -> list[dict[str, Any]]:
+        """What its Engine shows of its containers, those that have ended included."""
+        identity = self.data / "docker" / "installation"
+        if self.engine is None or not identity.exists():
+            return []
+        return self.engine.containers(label=[f"dev.moorings.installation={identity.read_text()}"])
+
+    def kill_containers(self) -> None:
+        """SIGKILL for the program of every container, behind the platform's back."""
+        if self.engine is None:
+            for process in self.containers():
+                if process.pid != self.pid and not any("moorings" in part for part in process.cmdline()[:4]):
+                    process.kill()
+        for container in self.docker_containers():
+            assert self.engine is not None
+            self.engine.ask("POST", f"/containers/{container['Id']}/kill")
+
     def stop(self, *, within: float = 30.0) -> None:
         """SIGTERM; asserts that it ends with 0 and that nothing is left."""
         with contextlib.suppress(ProcessLookupError):
@@ -152,6 +181,10 @@ class Platform:
         for process in self.containers():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        if self.engine is not None and self.engine.answers():
+            for container in self.docker_containers():
+                with contextlib.suppress(RuntimeError):
+                    self.engine.ask("DELETE", f"/containers/{container['Id']}?force=1&v=1")
         self.wait_until_ended()
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -179,6 +212,7 @@ class Platform:
             wait_until(lambda: not processes_of(self.folder), "no process is left", within=5.0)
         except AssertionError:
             raise AssertionError(f"processes are left:\n{describe(processes_of(self.folder))}") from None
+        assert not self.docker_containers(), f"containers are left: {self.docker_containers()}"
         self._reader.join(5)
         assert not self._reader.is_alive(), "somebody still holds the platform's output open"
         files = sorted(str(path) for path in self.temporary.rglob("*"))

@@ -101,7 +101,7 @@ async def sleeping(platform: Platform) -> str:
     idle_since = time.perf_counter()
     await asyncio.to_thread(platform.wait_for_output, r'"container stopped".*SessionBackend/erin')
     slept = time.perf_counter() - idle_since
-    assert not psutil.pid_exists(first["process"]), f"process {first['process']} is still there"
+    assert not psutil.pid_exists(int(first["process"].rpartition(":")[2])), f"process {first['process']} is still there"
     began = time.perf_counter()
     woken = await ask(platform, headers={"X-Session-ID": "erin"})
     took = time.perf_counter() - began

@@ -15,7 +15,7 @@ async def echo(websocket):
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve(echo, "127.0.0.1", int(os.environ["PORT"])):
+    async with serve(echo, "0.0.0.0", int(os.environ["PORT"])):
         await stop.wait()
 
 

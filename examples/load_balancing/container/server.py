@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         query = parse_qs(urlsplit(self.path).query)
         below = min(int(query.get("below", ["1000"])[0]), 10_000_000)
-        body = json.dumps({"process": os.getpid(), "primes": count_primes(below)}).encode()
+        body = json.dumps({"process": f"{socket.gethostname()}:{os.getpid()}", "primes": count_primes(below)}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -37,4 +38,4 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a crowd may come at once
 
 
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()

@@ -2,11 +2,12 @@
 
 import json
 import os
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECONDS = float(os.environ.get("SECONDS", "1200"))
-job: dict[str, object] = {"process": os.getpid(), "input": None, "done": False}
+job: dict[str, object] = {"process": f"{socket.gethostname()}:{os.getpid()}", "input": None, "done": False}
 
 
 def finish():
@@ -34,6 +35,6 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
+server = ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), Handler)
 server.daemon_threads = True
 server.serve_forever()

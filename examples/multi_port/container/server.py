@@ -56,7 +56,7 @@ shop = grpc.method_handlers_generic_handler(
     },
 )
 calls = grpc.server(ThreadPoolExecutor(16), handlers=[shop])
-calls.add_insecure_port(f"127.0.0.1:{os.environ['PORT_8081']}")
+calls.add_insecure_port(f"0.0.0.0:{os.environ['PORT_8081']}")
 calls.start()
-prometheus_client.start_http_server(int(os.environ["PORT_9090"]), "127.0.0.1")
-Server(("127.0.0.1", int(os.environ["PORT_8080"])), Pages).serve_forever()
+prometheus_client.start_http_server(int(os.environ["PORT_9090"]), "0.0.0.0")
+Server(("0.0.0.0", int(os.environ["PORT_8080"])), Pages).serve_forever()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"done": text})
 
     def do_GET(self):
-        self.answer(200, {"process": os.getpid(), "results": results, "attempts": attempts})
+        self.answer(200, {"process": f"{socket.gethostname()}:{os.getpid()}", "results": results, "attempts": attempts})
 
     def answer(self, status, value):
         body = json.dumps(value).encode()
@@ -38,4 +39,4 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()

@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-model = {"process": os.getpid(), "loads": 0}
+model: dict[str, Any] = {"process": f"{socket.gethostname()}:{os.getpid()}", "loads": 0}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -35,4 +37,4 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a crowd may come at once
 
 
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()

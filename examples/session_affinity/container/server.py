@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 visits = 0
@@ -23,7 +24,9 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self):
-        body = json.dumps({"process": os.getpid(), "visits": visits, "notes": notes}).encode()
+        body = json.dumps(
+            {"process": f"{socket.gethostname()}:{os.getpid()}", "visits": visits, "notes": notes}
+        ).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -38,4 +41,4 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a crowd may come at once
 
 
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()

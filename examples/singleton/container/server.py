@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 numbers = itertools.count(1)
@@ -13,7 +14,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # the head and the body of an answer are two writes
 
     def do_GET(self):
-        body = json.dumps({"process": os.getpid(), "ticket": next(numbers)}).encode()
+        body = json.dumps({"process": f"{socket.gethostname()}:{os.getpid()}", "ticket": next(numbers)}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -28,4 +29,4 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128  # a crowd may come at once
 
 
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()

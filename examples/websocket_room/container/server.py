@@ -22,7 +22,7 @@ async def talk(websocket):
 async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with serve(talk, "127.0.0.1", int(os.environ["PORT"])):
+    async with serve(talk, "0.0.0.0", int(os.environ["PORT"])):
         await stop.wait()
 
 

@@ -135,8 +135,8 @@ def _common(command: Command) -> Command:
             "--runtime",
             default="auto",
             show_default=True,
-            type=click.Choice(["auto", "process"]),
-            help="Where containers run: as local processes, which auto means as well.",
+            type=click.Choice(["auto", "docker", "process"]),
+            help="Where containers run. auto: Docker for classes with an image where it answers, else local processes.",
         ),
         click.option(
             "--env-file",

@@ -96,6 +96,8 @@ class ContainerEntry(Struct, frozen=True, kw_only=True):
     image: Annotated[str | None, Expect("a folder, a Dockerfile or an image reference", _some)] = None
     max_instances: Annotated[int | None, _count] = None
     instance_type: Annotated[str | InstanceSize | None, Expect('a name such as "basic", or a table of sizes')] = None
+    image_vars: Annotated[dict[str, Annotated[str, Expect("a text")]] | None, _texts_by_name] = None
+    sandbox: Annotated[dict[str, Any] | None, Expect("a table")] = None
     default_port: Annotated[int | None, _port] = None
     required_ports: Annotated[list[Annotated[int, _port]] | None, _ports] = None
     sleep_after: Annotated[str | float | None, _period] = None
@@ -185,7 +187,7 @@ class Serve(Struct, frozen=True, kw_only=True):
     host: Annotated[str | None, Expect("an address to listen on", _some)] = None
     port: Annotated[int | None, Expect("a port from 0 (a free one) to 65535", _between(0, 65535))] = None
     data_dir: Annotated[str | None, Expect("a folder", _some)] = None
-    runtime: Annotated[str | None, _one_of("auto", "process")] = None
+    runtime: Annotated[str | None, _one_of("auto", "docker", "process")] = None
     trusted_proxies: Annotated[
         list[Annotated[str, Expect('an address or a network, such as "10.0.0.0/8"', _network)]] | None,
         Expect('a list of addresses and networks, such as ["10.0.0.0/8"]'),

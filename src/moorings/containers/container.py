@@ -73,8 +73,14 @@ class Container(DurableObject):
     labels: Mapping[str, str] = {}
     """Labels that image runtimes attach to the container."""
 
-    instance_type: str | None = None
-    """The size of the container (image runtimes)."""
+    image_vars: Mapping[str, str] = {}
+    """Arguments (``ARG``) of the image's build."""
+
+    instance_type: str | Mapping[str, Any] | None = None
+    """The size of the container: "lite", "basic", "standard-1" to "standard-4", or a table with vcpu, memory, disk."""
+
+    sandbox: Mapping[str, Any] = {}
+    """What the container may do: some of read_only, tmpfs, capabilities, processes, network (image runtimes)."""
 
     max_instances: int = 100
     """How many containers of this class may run at once; further requests wait 8 s for a place."""

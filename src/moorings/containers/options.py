@@ -16,7 +16,9 @@ from typing import Any
 
 from moorings.config.durations import seconds
 from moorings.config.parsing import shown
+from moorings.containers import sandboxing
 from moorings.errors import ConfigError, ContainerFailedToStart
+from moorings.runtimes.sandbox import DEFAULT_SANDBOX, InstanceSize, Sandbox
 
 HOOK_PARAMETERS: dict[str, tuple[str, ...]] = {
     "on_start": (),
@@ -48,6 +50,10 @@ class StartOptions:
     labels: tuple[tuple[str, str], ...]
     enable_internet: bool
     instance_type: str | None
+    image_folder: Path | None = None
+    image_vars: tuple[tuple[str, str], ...] = ()
+    size: InstanceSize | None = None
+    sandbox: Sandbox = DEFAULT_SANDBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ class _Reader:
         except (TypeError, ValueError) as error:
             overrides.mistakes.append(f"{label}: expected {expected}{_detail(error)}, got {shown(value)}")
             return own
-        if isinstance(value, Mapping):
+        if isinstance(given, tuple) and isinstance(value, Mapping):
             before = dict(own or ())
             differs = any(before.get(key, item) != item for key, item in given)
             given = tuple(sorted({**before, **dict(given)}.items()))
@@ -223,6 +229,9 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
     entrypoint = reader.read("entrypoint", "a list of strings", _strings) or ()
     h2c = reader.read("h2c_ports", "a list of ports", _ports) or ()
     folder = (base / image) if image is not None else base
+    if image is not None and folder.name == "Dockerfile" and folder.is_file():
+        folder = folder.parent
+    size = reader.read("instance_type", sandboxing.INSTANCE_TYPE, sandboxing.instance_type)
     declared = dict.fromkeys([*([default_port] if default_port else []), *required, *h2c])
     start = StartOptions(
         entrypoint=entrypoint,
@@ -232,7 +241,11 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
         env_vars=reader.read("env_vars", "a mapping of str to str", _pairs) or (),
         labels=reader.read("labels", "a mapping of str to str", _pairs) or (),
         enable_internet=reader.read("enable_internet", "True or False", _flag) is not False,
-        instance_type=reader.read("instance_type", "a name such as 'basic', or None", _optional_text),
+        instance_type=None if size is None else size.name,
+        image_folder=folder.resolve() if image is not None and folder.is_dir() else None,
+        image_vars=reader.read("image_vars", "a mapping of str to str", _pairs) or (),
+        size=None if size is None else size.size,
+        sandbox=reader.read("sandbox", sandboxing.SANDBOX, sandboxing.sandbox) or DEFAULT_SANDBOX,
     )
     options = ContainerOptions(
         class_name=cls.__name__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from moorings.clock import Clock, TimerHandle
 from moorings.containers.records import ContainerRecords
@@ -29,6 +29,29 @@ class Budgets:
     longest_stop_grace: float | None = None  # caps every class's stop_grace (dev: 10 s)
 
 
+class Images(Protocol):
+    """Where containers run from images: what they are called, once they are there."""
+
+    async def ready(self, class_name: str) -> None:
+        """Wait until a class's image is there, however long its build takes.
+
+        Raises ContainerFailedToStart where it can't be built or pulled, RuntimeUnavailable.
+        """
+
+    def name(self, class_name: str) -> str | None:
+        """What a class's image is called; None where it runs from none."""
+
+
+class NoImages:
+    """For runtimes that know no images."""
+
+    async def ready(self, class_name: str) -> None:
+        return None
+
+    def name(self, class_name: str) -> str | None:
+        return None
+
+
 class ContainerService:
     """Routes runtime events to controllers by token. Implements RuntimeEvents."""
 
@@ -48,6 +71,7 @@ class ContainerService:
         self.observer = observer
         self.records = records
         self.budgets = budgets or Budgets()
+        self.images: Images = NoImages()
         self._controllers: dict[str, Controller] = {}
         self._keeping: TimerHandle | None = None
 

@@ -64,6 +64,7 @@ class Starting:
         controller = self._controller
         incarnation = Incarnation()
         try:
+            await controller.service.images.ready(controller.subject.class_name)
             await controller.slots.acquire(controller.service.budgets.instance)
             try:
                 await self._spawn(incarnation)
@@ -142,10 +143,12 @@ class Starting:
             directory=start.directory,
             ports=start.ports,
             env=checked_environment(instance, "env_vars"),
-            image=start.image,
+            image=controller.service.images.name(subject.class_name) or start.image,
             labels=checked_environment(instance, "labels"),
             instance_type=start.instance_type,
             enable_internet=start.enable_internet,
+            size=start.size,
+            sandbox=start.sandbox,
         )
 
     def run_on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:

@@ -78,6 +78,20 @@ class StartSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What a class's containers are made from: a ``folder`` with a Dockerfile, or an image by its ``reference``.
+
+    ``variables`` are the build's arguments.
+    """
+
+    app: str
+    class_name: str
+    reference: str
+    folder: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """An incarnation that exists. ``addresses`` has one entry per declared port; ``started_at`` is in Unix seconds."""
 

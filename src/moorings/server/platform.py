@@ -18,7 +18,7 @@ from moorings.containers.lifecycle import DOWN
 from moorings.containers.records import StoredRecords
 from moorings.containers.service import Budgets, ContainerService
 from moorings.containers.waiting import first_of
-from moorings.errors import DeadlineExceeded, StoreError
+from moorings.errors import DeadlineExceeded, RuntimeUnavailable, StoreError
 from moorings.http import Debug, HttpClient, HttpServer, Limits, Request, Response, grpc, problem_response
 from moorings.objects import storage, timers
 from moorings.objects.fetching import use_client
@@ -26,18 +26,20 @@ from moorings.objects.sql_files import SqlFiles
 from moorings.observer import ErrorReported, Notice, Observer
 from moorings.queues import tables as queue_tables
 from moorings.queues.producer import Queue
-from moorings.runtimes.base import ContainerRuntime, OnClose
-from moorings.runtimes.process import ProcessRuntime
+from moorings.runtimes.base import OnClose
 from moorings.server import garbage
 from moorings.server.admin.listening import AdminServer
 from moorings.server.admin.routes import AdminParts, all_routes
 from moorings.server.adopting import adopt_all
+from moorings.server.choosing import choose_all
 from moorings.server.dev_trigger import DevTrigger
 from moorings.server.grpc_calls import GrpcCalls
+from moorings.server.images import AppImages
 from moorings.server.limits import raise_open_files
 from moorings.server.objects import Objects, StorageParts
 from moorings.server.options import Mode, PlatformOptions
 from moorings.server.queueing import Queueing
+from moorings.server.runtimes import Runtimes
 from moorings.server.watchdog import Watchdog
 from moorings.server.workflows import Workflows
 from moorings.store import DataFolder, SqliteStore
@@ -87,7 +89,8 @@ class Platform:
         self._folder: DataFolder | None = None
         self._store: SqliteStore | None = None
         self._files: SqlFiles | None = None
-        self._runtime: ContainerRuntime | None = None
+        self._runtime: Runtimes | None = None
+        self._images: AppImages | None = None
         self._service: ContainerService | None = None
         self._objects: Objects | None = None
         self._worker: WorkerHost | None = None
@@ -125,7 +128,9 @@ class Platform:
         debug = self.options.debug
         self._folder = DataFolder.open(self.options.data, started_at=self.clock.time())
         self._store = await SqliteStore.open(self._folder.path, migrations=MIGRATIONS, clock=self.clock)
-        self._runtime = ProcessRuntime(self.options.data / "process")
+        choices = choose_all(app.options, self.options.runtime)
+        self._runtime = Runtimes(self.options.data, choices, clock=self.clock)
+        self._images = AppImages(self._runtime.prepare, self.observer)
         self._service = ContainerService(
             app=app.name,
             runtime=self._runtime,
@@ -134,7 +139,9 @@ class Platform:
             records=StoredRecords(self._store, self._store_failed),
             budgets=Budgets(longest_stop_grace=DEV_STOP_GRACE if debug else None),
         )
+        self._service.images = self._images
         found = await self._runtime.open(self._service)
+        await self._have_images(app)
         self._files = SqlFiles(self.options.data / "sql")
         self._workflows = Workflows(self._store, clock=self.clock, observer=self.observer)
         self._queues = Queueing(self._store, clock=self.clock, observer=self.observer)
@@ -176,6 +183,27 @@ class Platform:
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
         await self._admin.open()
         garbage.settle()
+
+    async def _have_images(self, app: Application) -> None:
+        """``serve`` has every image there before it listens, ``dev`` meanwhile."""
+        assert self._images is not None
+        assert self._runtime is not None
+        if self.options.debug:
+            self._use_images(app)
+            return
+        self._images.use(app.name, app.options, self._runtime.choices)
+        try:
+            await self._images.prepare_all()
+        except RuntimeUnavailable as error:  # requests have the image built, once the Engine is there
+            self.observer.notify(Notice("error", str(error)))
+
+    def _use_images(self, app: Application) -> None:
+        """Choose anew where classes run, and have their images there, in the background."""
+        assert self._images is not None
+        assert self._runtime is not None
+        self._runtime.choices = choose_all(app.options, self.options.runtime, before=self._runtime.choices)
+        self._images.use(app.name, app.options, self._runtime.choices)
+        self._images.prepare_in_background()
 
     def _store_failed(self, error: StoreError) -> None:
         self.observer.notify(ErrorReported("store", error))
@@ -223,6 +251,7 @@ class Platform:
         outdated = self._objects.reload(app, {**variables, **queues, **workflows})
         self.app = app
         self._warn([*app.warnings, *shadowed(app, variables)])
+        self._use_images(app)
         self._worker.worker = app.worker
         self._worker.env = self._objects.env
         if self._cron is not None:
@@ -245,6 +274,9 @@ class Platform:
             for controller in self._service.controllers()
             if controller.status not in DOWN and _began(controller) < classes.get(controller.subject.class_name, 0.0)
         ]
+        if self._images is not None:
+            self._images.outdated(classes)
+            self._images.prepare_in_background()
         await asyncio.gather(*(controller.stop() for controller in running))
         return running
 
@@ -405,6 +437,8 @@ class Platform:
             await self._leave("objects", self._objects.shutdown())
             self._left_over += [f"code of {a.subject.label}" for a in self._objects.activations() if not a.idle]
         await self._client.close()
+        if self._images is not None:
+            await self._images.close()
         if self._runtime is not None:
             await self._runtime.close(containers)
         if self._files is not None:

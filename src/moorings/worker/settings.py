@@ -68,8 +68,6 @@ def read_settings(config: ConfigFile, base: Path) -> tuple[Settings, list[str]]:
     overrides: dict[str, Overrides] = {}
     for index, entry in enumerate(configuration.containers or ()):
         values = _attributes(entry, config, base)
-        if isinstance(entry.instance_type, InstanceSize):
-            warnings.append(f"{config.path.name}: containers[{index}].instance_type: tables of sizes do nothing yet")
         overrides.setdefault(entry.class_name, Overrides(f"containers[{index}]", values))
     crons = []
     for index, text in enumerate((configuration.triggers and configuration.triggers.crons) or ()):
@@ -137,7 +135,8 @@ def _attributes(entry: ContainerEntry, config: ConfigFile, base: Path) -> dict[s
         if name not in _NOT_ATTRIBUTES and (value := getattr(entry, name)) is not None
     }
     if isinstance(entry.instance_type, InstanceSize):
-        del values["instance_type"]
+        sizes = {name: getattr(entry.instance_type, name) for name in entry.instance_type.__struct_fields__}
+        values["instance_type"] = {name: value for name, value in sizes.items() if value is not None}
     if entry.image is not None:
         values["image"] = _image(entry.image, config, base)
     return values

@@ -160,7 +160,10 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
             'triggers.crons = "* * * * *"',
             'triggers.crons: expected a list of cron expressions, such as ["*/5 * * * *"], got "* * * * *"',
         ),
-        ('moorings.serve.runtime = "dockr"', 'moorings.serve.runtime: expected "auto" or "process", got "dockr"'),
+        (
+            'moorings.serve.runtime = "dockr"',
+            'moorings.serve.runtime: expected "auto" or "docker" or "process", got "dockr"',
+        ),
         (
             'moorings.serve.trusted_proxies = ["proxy"]',
             'moorings.serve.trusted_proxies[0]: expected an address or a network, such as "10.0.0.0/8", got "proxy"',

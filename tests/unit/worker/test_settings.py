@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from moorings.errors import ConfigError
+from moorings.runtimes.sandbox import MIB, InstanceSize
 from moorings.worker.loader import Application, load_application
 
 WORKER = """
@@ -165,11 +166,11 @@ def test_a_dockerfile_stands_for_its_folder_which_is_relative_to_the_configurati
     assert app.options["SessionBackend"].start.directory == tmp_path / "box"
 
 
-def test_a_table_of_sizes_is_kept_and_a_warning_says_that_it_does_nothing_yet(tmp_path: Path) -> None:
+def test_a_table_of_sizes_takes_the_place_of_an_instance_type(tmp_path: Path) -> None:
     config = '[[containers]]\nclass_name = "SessionBackend"\ninstance_type = { vcpu = 1, memory_mib = 1024 }\n'
-    app = load(tmp_path, config)
-    assert app.options["SessionBackend"].start.instance_type is None
-    assert "containers[0].instance_type" in app.warnings[0]
+    start = load(tmp_path, config).options["SessionBackend"].start
+    assert start.instance_type is None
+    assert start.size == InstanceSize(1.0, 1024 * MIB, None)
 
 
 def test_name_and_variables_are_those_of_the_file(tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from moorings.errors import ContainerFailedToStart, ContainerNotRunning, RuntimeUnavailable
 from moorings.runtimes.base import (
     ExecProcess,
     ExecSpec,
     Follow,
+    ImageSpec,
     LogLine,
     LogSource,
     Running,
@@ -24,6 +25,7 @@ from moorings.runtimes.base import (
 from moorings.runtimes.docker.connection import STUCK, Connection, DockerSettings
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.executing import execute
+from moorings.runtimes.docker.images import prepare
 from moorings.runtimes.docker.incarnation import Incarnation, belongs
 from moorings.runtimes.docker.listening import listens
 from moorings.runtimes.docker.logs import KEPT, last_lines, read_log
@@ -85,6 +87,13 @@ class DockerRuntime(Connection):
         self._live.pop(incarnation.token, None)
         await cancelled(incarnation.ending)
         await self._remove(incarnation)
+
+    async def prepare(self, image: ImageSpec, progress: Callable[[str], None]) -> str:
+        """Build or pull an image where it isn't there; returns its name. ``progress`` is told a line at a time.
+
+        Raises ContainerFailedToStart where that can't be done, RuntimeUnavailable.
+        """
+        return await prepare(await self._connected(), image, progress)
 
     async def signal(self, token: str, signum: int) -> None:
         incarnation = self._live.get(token)
