@@ -47,7 +47,7 @@ async def test_a_woken_program_is_initialized_again(variant: Variant) -> None:
 
 
 async def test_an_initialization_that_fails_is_tried_anew_by_the_next_request(variant: Variant) -> None:
-    program, works, broken = "container/server.py", "model = {", 'raise SystemExit("no model here")'
+    program, works, broken = "container/server.py", "model: dict[str, Any] = {", 'raise SystemExit("no model here")'
     variant.replace(works, f"{broken}\n{works}", file=program)
     with variant.serve() as platform:
         failures = await asyncio.gather(*(get(platform.address, "/") for _ in range(10)))

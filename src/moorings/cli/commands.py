@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from moorings.cli import containers, queues
+from moorings.cli import containers, doctor, queues
 from moorings.cli.admin_listening import HostPort, admin_options
 
 if TYPE_CHECKING:
@@ -171,6 +171,8 @@ def moorings() -> None:
 
 
 moorings.add_command(containers.ps)
+moorings.add_command(doctor.doctor)
+moorings.add_command(doctor.image)
 moorings.add_command(queues.queue)
 
 
