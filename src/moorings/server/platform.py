@@ -450,10 +450,14 @@ class Platform:
 
 
 def shadowed(app: Application, variables: Mapping[str, Any]) -> list[str]:
-    """Warnings of variables that env doesn't have because a class has their name there."""
+    """Warnings of variables that env doesn't have because a class or a queue has their name there."""
+    owners = {name: f"the class {class_name}" for name, class_name in app.classes.items()}
+    queues = app.settings.configuration.queues
+    producers = () if queues is None else queues.producers or ()
+    owners |= {producer.binding: f"the queue {producer.queue}" for producer in producers}
     return [
-        f"the variable {name} isn't in env: {name} is that of the class {class_name}; rename one of them"
-        for name, class_name in app.classes.items()
+        f"the variable {name} isn't in env: {name} is that of {owner}; rename one of them"
+        for name, owner in owners.items()
         if name in variables
     ]
 
