@@ -313,6 +313,13 @@ class QueueConflict(MooringsError):
     status = 409
 
 
+class LeaseLost(MooringsError):
+    """A message was acknowledged after its delivery had failed or taken too long: it is delivered again."""
+
+    code = "lease_lost"
+    status = 409
+
+
 class ConsumerTimeout(MooringsError):
     """A worker's ``queue`` took longer with a batch than it may; its messages are retried."""
 

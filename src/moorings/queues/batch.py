@@ -41,10 +41,10 @@ ACK: Final = Verdict(Decision.ACK)
 
 
 class Delivery(Protocol):
-    """The way back from a batch to its queue. After the delivery's end all calls do nothing."""
+    """The way back from a batch to its queue. After the delivery's end its calls change nothing."""
 
     def acknowledge(self, messages: Sequence[StoredMessage]) -> Awaitable[None]:
-        """End messages for good; to be awaited until that is durable, or dropped."""
+        """End messages for good; to be awaited until that is durable, or dropped. Awaiting it may raise LeaseLost."""
 
     def take_back(self, message: StoredMessage) -> None:
         """Undo ``acknowledge``."""
@@ -53,9 +53,11 @@ class Delivery(Protocol):
 class Message:
     """One message of a batch. ``attempts`` is 1 at the first delivery; ``timestamp`` is when it was sent (UTC)."""
 
-    __slots__ = ("_batch", "_body", "_stored")
+    __slots__ = ("_batch", "_body", "_stored", "attempts")
 
     def __init__(self, stored: StoredMessage, batch: MessageBatch) -> None:
+        self.attempts = stored.attempts
+        """How often it has been delivered, this time included."""
         self._stored = stored
         self._batch = batch
         self._body: Any = _UNREAD
@@ -71,11 +73,6 @@ class Message:
         return datetime.fromtimestamp(self._stored.sent_at, UTC)
 
     @property
-    def attempts(self) -> int:
-        """How often it has been delivered, this time included."""
-        return self._stored.attempts
-
-    @property
     def body(self) -> Any:
         """What was sent; tuples have become lists."""
         if self._body is _UNREAD:
@@ -85,7 +82,8 @@ class Message:
     def ack(self) -> Awaitable[None]:
         """Don't deliver this message again, whatever becomes of the batch.
 
-        Takes effect at the call; what it returns may be awaited until that is durable, or dropped.
+        Takes effect at the call; what it returns may be awaited until that is durable, or dropped. Awaiting it raises
+        StoreError where it could not be stored, and LeaseLost where the batch has failed or taken too long before.
         """
         return self._batch._ack(self._stored)
 

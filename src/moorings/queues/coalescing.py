@@ -7,15 +7,28 @@ the turn is over. Whoever awaits one is told when the statement is durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Generator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from moorings.errors import StoreError
+from moorings.errors import MooringsError, StoreError
 from moorings.objects.pending import NOTHING
 from moorings.store import Commit
 
 if TYPE_CHECKING:
     from moorings.queues.stored_queue import StoredQueue
+
+
+class Refused:
+    """An acknowledgement that came too late: raises where it is awaited, and may be dropped."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: MooringsError) -> None:
+        self._error = error
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+        raise self._error
 
 
 class Acknowledgements:

@@ -14,6 +14,7 @@ in which nothing is ready has no task and, unless a message is delayed, no timer
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -21,27 +22,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from moorings.clock import Clock, TimerHandle
-from moorings.errors import ConsumerTimeout, StoreError
+from moorings.errors import ConsumerTimeout, LeaseLost, StoreError, WorkerError
 from moorings.objects.pending import NOTHING
 from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Observer
 from moorings.queues.batch import MessageBatch, Outcome, settle
-from moorings.queues.coalescing import Acknowledgements
+from moorings.queues.coalescing import Acknowledgements, Refused
 from moorings.queues.concurrency import Concurrency
 from moorings.queues.message import StoredMessage
 from moorings.queues.settings import ConsumerSettings
 from moorings.queues.window import Window
 
 if TYPE_CHECKING:
-    import asyncio
-
     from moorings.queues.stored_queue import StoredQueue
     from moorings.store import Commit
 
 RECOVERY: Final = 2.0
 """Seconds before a queue whose writes have failed is read anew."""
 
-_LONGEST_WAIT: Final = 86_400.0
+_LONGEST_WAIT: Final = 60.0  # seconds; wall time may jump, the clock that timers go by doesn't
 _SHORTEST_WAIT: Final = 0.001  # seconds; wall time and the timers' clock differ by fractions of it
 
 
@@ -56,6 +55,7 @@ class _Delivery:
     timer: TimerHandle | None = None
     task: asyncio.Task[None] | None = None
     over: bool = False
+    failed: bool = False
 
     @property
     def held(self) -> bool:
@@ -64,7 +64,11 @@ class _Delivery:
 
     def acknowledge(self, messages: Sequence[StoredMessage]) -> Awaitable[None]:
         """See ``moorings.queues.batch.Delivery``."""
-        return self.consumer.acknowledgements.add([each.seq for each in messages]) if self.held else NOTHING
+        if self.held:
+            return self.consumer.acknowledgements.add([each.seq for each in messages])
+        if self.over and not self.failed:
+            return NOTHING  # the handler's return has said so already
+        return Refused(LeaseLost("the delivery has failed or taken too long, so its messages are delivered again"))
 
     def take_back(self, message: StoredMessage) -> None:
         """See ``moorings.queues.batch.Delivery``."""
@@ -241,7 +245,8 @@ class PushConsumer:
         window, settings = self.window, self.settings
         now = self._clock.monotonic()
         while (ready := len(window)) and self._running < self._concurrency.limit:
-            if ready < settings.max_batch_size and (wait := self._time_to_fill(now)) > _SHORTEST_WAIT:
+            full = ready >= settings.max_batch_size or not window.room
+            if not full and (wait := self._time_to_fill(now)) > _SHORTEST_WAIT:
                 if self._batch_timer is None:
                     self._batch_timer = self._clock.call_later(wait, self._batch_timed_out)
                 break
@@ -285,7 +290,6 @@ class PushConsumer:
                 charged = self._queue.charge([message.seq for message in messages])
                 self._running += 1
                 delivery = _Delivery(self, messages, self.generation)
-                delivery.batch = MessageBatch(self._queue.name, messages, delivery)
                 delivery.task = self._spawn(f"queue {self._queue.name}", self._run(delivery, charged))
         except StoreError:  # the store is closed: nothing can be delivered any more
             self.halt()
@@ -298,17 +302,22 @@ class PushConsumer:
             return
         for message in delivery.messages:
             message.attempts += 1
+        delivery.batch = MessageBatch(self._queue.name, delivery.messages, delivery)
         delivery.timer = self._clock.call_later(self.settings.lease, self._expire, delivery)
         error: BaseException | None = None
         try:
             await self._deliver(delivery.batch)
         except Exception as raised:  # noqa: BLE001 - whatever the handler raises, its messages are retried
             error = raised
-        except BaseException:
-            if not delivery.over:  # the consumer is closed: the messages are delivered again at the next start
-                delivery.over = True
-                self._running -= 1
-            raise
+        except asyncio.CancelledError as cancelled:
+            task = delivery.task
+            if task is None or task.cancelling():  # its time is over; or the platform's, and the messages come again
+                if not delivery.over:
+                    delivery.over = delivery.failed = True
+                    self._running -= 1
+                raise
+            error = WorkerError("the worker's queue() let out a cancellation that nobody had asked for")
+            error.__cause__ = cancelled
         finally:
             delivery.timer.cancel()
         self._finish(delivery, error)
@@ -335,6 +344,7 @@ class PushConsumer:
     def _end(self, delivery: _Delivery, outcome: Outcome | None) -> None:
         held = delivery.held
         delivery.over = True
+        delivery.failed = outcome is not Outcome.RETURNED or not held
         self._running -= 1
         if held and outcome is not None:
             try:

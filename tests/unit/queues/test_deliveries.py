@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from moorings.errors import LeaseLost
 from moorings.queues.batch import MessageBatch
 from tests.unit.queues.support import bench, consuming, raising
 
@@ -208,6 +211,44 @@ async def test_what_a_handler_says_after_its_time_changes_nothing(tmp_path: Path
     async with bench(tmp_path, consuming(lease=10.0), handler=keeps) as here:
         await here.send(1)
         await here.advance(11)
-        await late[0].messages[0].ack()
+        with pytest.raises(LeaseLost):
+            await late[0].messages[0].ack()
         await here.quiet()
+        assert [batch.messages[0].attempts for batch in late] == [1, 2]
         assert await here.left() == 1
+
+
+async def test_a_cancellation_that_the_handler_lets_out_has_its_messages_retried(tmp_path: Path) -> None:
+    async def awaits_what_was_cancelled(batch: MessageBatch) -> None:
+        if len(here.batches) == 1:
+            gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            gone.cancel()
+            await gone
+
+    async with bench(tmp_path, consuming(), handler=awaits_what_was_cancelled) as here:
+        await here.send(1)
+        assert here.attempts == [(1, 1), (1, 2)]
+        assert await here.left() == 0
+        assert "cancellation" in here.errors[0]
+
+
+async def test_large_messages_do_not_wait_for_a_batch_that_memory_cannot_hold(tmp_path: Path) -> None:
+    async with bench(tmp_path, consuming(max_batch_size=100, max_batch_timeout=60.0)) as here:
+        for _ in range(50):
+            await here.jobs.send_batch([{"body": "x" * 120_000}] * 2)
+        await here.quiet()
+        assert sum(map(len, here.batches)) > 50
+        await here.advance(61)
+        assert sum(map(len, here.batches)) == 100
+
+
+async def test_an_acknowledgement_after_the_handlers_return_finds_it_done(tmp_path: Path) -> None:
+    kept: list[MessageBatch] = []
+
+    async def keeps(batch: MessageBatch) -> None:
+        kept.append(batch)
+
+    async with bench(tmp_path, consuming(), handler=keeps) as here:
+        await here.send(1)
+        await kept[0].messages[0].ack()
+        assert await here.left() == 0
