@@ -29,7 +29,7 @@ from moorings.store import Store
 SWEEP: Final = 60.0
 """Seconds between two looks for messages that are too old, or were pulled for the last time and not acknowledged."""
 
-_BURIED_AT_ONCE: Final = 500
+_BURIED_AT_ONCE: Final = 100
 _PULLED: Final = ConsumerSettings(ConsumerKind.HTTP_PULL)
 
 
@@ -178,6 +178,10 @@ class Broker:
         """
         if settings.dead_letter_queue is not None:
             queue.move(messages, self.demand(settings.dead_letter_queue), now=self.clock.time())
+            went = f"{len(messages)} message{' was' if len(messages) == 1 else 's were'} retried in vain"
+            self._observer.notify(
+                Notice("info", f"queue {queue.name}: {went}, and went to {settings.dead_letter_queue}")
+            )
             return
         queue.delete([message.seq for message in messages])
         for message in messages:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 RECOVERY: Final = 2.0
 """Seconds before a queue whose writes have failed is read anew."""
 
+READ: Final = 100
+"""Messages that are read at a time: bodies may be large."""
+
 _LONGEST_WAIT: Final = 60.0  # seconds; wall time may jump, the clock that timers go by doesn't
 _SHORTEST_WAIT: Final = 0.001  # seconds; wall time and the timers' clock differ by fractions of it
 
@@ -219,6 +222,7 @@ class PushConsumer:
             while self._look_again:
                 self._look_again = False
                 await self._read(self.window)
+                self._look_again = self._look_again or self._more_to_read()
         except StoreError as error:
             self._observer.notify(ErrorReported(f"queue {self._queue.name}", error))
             self._arm(self._clock.time() + RECOVERY)
@@ -226,13 +230,19 @@ class PushConsumer:
             self._looking = False
         self.dispatch()
 
+    def _more_to_read(self) -> bool:
+        """Whether there is room for what the store has, and it may be delivered now."""
+        window = self.window
+        due = window.next_due is not None and window.next_due <= self._clock.time()
+        return window.hungry and (window.more or due)
+
     async def _read(self, window: Window) -> None:
         """One look: first what was delayed and is due, then what comes next."""
-        now = self._clock.time()
-        if room := window.room:
+        if room := min(window.room, READ):
+            now = self._clock.time()
             window.read_due(await self._queue.due(window.due_position, now, room), leaving=self._queue.leaving)
             window.next_due = await self._queue.next_due(window.due_position)
-        if window.more and (room := window.room):
+        if window.more and (room := min(window.room, READ)):
             found = await self._queue.fresh(window.position, room)
             window.read_fresh(found, asked=room, leaving=self._queue.leaving)
 

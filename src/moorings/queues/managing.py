@@ -16,7 +16,7 @@ from moorings.queues.limits import checked_delay
 from moorings.queues.message import StoredMessage
 from moorings.queues.stored_queue import StoredQueue
 
-_CHUNK: Final = 500
+_CHUNK: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
