@@ -241,8 +241,10 @@ class PushConsumer:
         if room := min(window.room, READ):
             now = self._clock.time()
             window.read_due(await self._queue.due(window.due_position, now, room), leaving=self._queue.leaving)
-            window.next_due = await self._queue.next_due(window.due_position)
+            window.next_due = None
+            window.learn_next_due(await self._queue.next_due(window.due_position))
         if window.more and (room := min(window.room, READ)):
+            window.begin_read()
             found = await self._queue.fresh(window.position, room)
             window.read_fresh(found, asked=room, leaving=self._queue.leaving)
 

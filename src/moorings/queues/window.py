@@ -32,6 +32,7 @@ class Window:
         "_again",
         "_bytes",
         "_fresh",
+        "_passed_by",
         "_purged_through",
         "due_position",
         "in_flight",
@@ -45,6 +46,7 @@ class Window:
         self._fresh: OrderedDict[int, StoredMessage] = OrderedDict()
         self._bytes = 0
         self._purged_through = 0
+        self._passed_by = False  # a message was left in the store since the last read began
         self.in_flight: set[int] = set()
         self.position = 0
         self.due_position = (0.0, 0)
@@ -97,12 +99,21 @@ class Window:
             elif seq <= self.position:
                 self._add(self._fresh, message)
             elif self.more:
-                continue
+                self._passed_by = True
             elif self.room:
                 self._add(self._fresh, message)
                 self.position = seq
             else:
-                self.more = True
+                self.more = self._passed_by = True
+
+    def begin_read(self) -> None:
+        """The store is about to be read: what commits until the result is there may be missing from it."""
+        self._passed_by = False
+
+    def learn_next_due(self, due: float | None) -> None:
+        """When the store's first message beyond ``due_position`` is due."""
+        if due is not None and (self.next_due is None or due < self.next_due):
+            self.next_due = due
 
     def read_fresh(
         self, messages: Sequence[StoredMessage], *, asked: int, leaving: Container[int] = frozenset()
@@ -112,7 +123,7 @@ class Window:
             if message.seq > self._purged_through and message.seq not in leaving and not self._known(message.seq):
                 self._add(self._fresh, message)
             self.position = max(self.position, message.seq)
-        self.more = len(messages) >= asked
+        self.more = len(messages) >= asked or self._passed_by
 
     def read_due(self, messages: Sequence[StoredMessage], *, leaving: Container[int] = frozenset()) -> None:
         """What the store had beyond ``due_position`` that is due."""
