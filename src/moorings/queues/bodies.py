@@ -28,7 +28,16 @@ class ContentType(StrEnum):
 
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
-_encode: Final = msgspec.json.Encoder().encode
+
+
+def _exact(value: Any) -> Any:
+    """A text or a number of a subclass as what it is besides."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return float.__float__(value) if isinstance(value, float) else int.__int__(value)
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_exact).encode
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -55,6 +64,8 @@ def encode(body: Any, content_type: ContentType, *, where: str = "body") -> byte
         check_json(body, where)
         try:
             data = _encode(body)
+        except TypeError as error:
+            raise TypeError(f"{where}: {error}") from None
         except UnicodeEncodeError:
             raise TypeError(f"{where} holds a text with half a surrogate pair, which is no Unicode") from None
     elif content_type is ContentType.TEXT:
@@ -92,23 +103,22 @@ def check_json(value: Any, path: str) -> None:
 
 
 def _check(value: Any, path: str) -> None:
-    kind = type(value)
-    if kind in _PLAIN:
+    if type(value) in _PLAIN:
         return
-    if kind is dict:
+    if isinstance(value, dict):
         for key, item in value.items():
-            if type(key) is not str:
+            if not isinstance(key, str):
                 raise TypeError(f"{path} has the key {key!r:.80}; keys of a JSON object are texts")
             if type(item) not in _PLAIN:
                 _check(item, f"{path}.{key}")
-    elif kind is list or kind is tuple:
+    elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             if type(item) not in _PLAIN:
                 _check(item, f"{path}[{index}]")
-    elif kind is float:
+    elif isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{path} is {value!r}, which JSON doesn't have")
-    else:
+    elif not isinstance(value, str | int):
         hint = '; send it with content_type="bytes"' if isinstance(value, bytes | bytearray | memoryview) else ""
         raise TypeError(f"{path} is {_named(value)}, which is no JSON value{hint}")
 

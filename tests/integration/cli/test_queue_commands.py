@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +80,18 @@ def test_what_is_wrong_is_said_with_the_next_step(
     done = run(platform, *arguments)
     assert done.exit_code == code
     assert complaint in done.stderr
+
+
+def test_a_port_to_pull_at_that_is_taken_says_so(platform: Platform, tmp_path: Path) -> None:
+    host, port = platform.address
+    command = [Path(sysconfig.get_path("scripts")) / "moorings", "serve", APP / "worker.py", "--port", "0"]
+    command += ["--data-dir", tmp_path / "data", "--admin-listen", f"{host}:{port}"]
+    done = subprocess.run(
+        list(map(str, command)),
+        env={**os.environ, "MOORINGS_ADMIN_TOKEN": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"--admin-listen {host}:{port} can't be had" in done.stdout + done.stderr

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,21 @@ def test_a_json_body_is_read_as_it_was_sent(body: Any) -> None:
     assert decode(encode(body, ContentType.JSON), ContentType.JSON) == body
 
 
+def test_subclasses_of_json_values_are_sent_as_what_they_are_besides() -> None:
+    class Colour(StrEnum):
+        RED = "red"
+
+    class Name(str):
+        __slots__ = ()
+
+    class Meters(float):
+        __slots__ = ()
+
+    body = {"counts": Counter("aab"), "colour": Colour.RED, "name": Name("alice"), "far": [Meters(1.5)]}
+    expected = {"counts": {"a": 2, "b": 1}, "colour": "red", "name": "alice", "far": [1.5]}
+    assert decode(encode(body, ContentType.JSON), ContentType.JSON) == body == expected
+
+
 async def test_texts_and_bytes_are_read_as_they_were_sent(tmp_path: Path) -> None:
     async with bench(tmp_path, consuming(max_batch_size=1)) as here:
         await here.jobs.send("tea", content_type="text")
@@ -55,6 +72,7 @@ async def test_texts_and_bytes_are_read_as_they_were_sent(tmp_path: Path) -> Non
         ([math.nan], r"body\[0\] is nan"),
         ({"a": {1: 2}}, r"body\.a has the key 1"),
         ({"s": {1, 2}}, r"body\.s is a set"),
+        ([Enum("Kind", "X")["X"]], r"body\[0\] is a Kind"),
         ("\ud800", "surrogate"),
     ],
 )
