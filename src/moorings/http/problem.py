@@ -40,6 +40,9 @@ _SENTENCES = {
     "container_not_running": "The container is not running.",
     "runtime_unavailable": "Containers can't be run at the moment.",
     "store_error": "The durable store can't be used at the moment.",
+    "invalid_message": "The message can't be sent.",
+    "message_too_large": "The message is too large for a queue.",
+    "batch_too_large": "There are too many messages, or too large ones, for one batch.",
     "worker_error": "The worker raised an error.",
 }
 

@@ -195,6 +195,7 @@ class Broker:
     async def sweep(self) -> None:
         """Delete messages that are older than their queue keeps them, and bury those that were pulled in vain."""
         for name, queue in list(self.queues.items()):
+            await asyncio.sleep(0)  # other work goes on between two queues, however many there are
             try:
                 sent_until = self.clock.time() - self.settings.retention_of(name)
                 oldest = await queue.oldest()

@@ -188,7 +188,7 @@ class StoredQueue:
 
     def _committed(self, messages: list[StoredMessage], commit: Commit) -> None:
         if commit is self._unit:
-            self._unit = None
+            self._unit, self._unit_messages = None, []
         if commit.error is None and self.listener is not None:
             self.listener.arrived(messages)
 
