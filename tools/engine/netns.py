@@ -14,7 +14,8 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
@@ -29,7 +30,7 @@ class NetworkNamespace:
         try:
             _check(_libc.unshare(_CLONE_NEWNET))
             try:
-                self._file = _current()
+                self.file = _current()
                 _loopback_up()
             finally:
                 _check(_libc.setns(here, _CLONE_NEWNET))
@@ -41,7 +42,7 @@ class NetworkNamespace:
         """The calling thread is in the namespace meanwhile."""
         here = _current()
         try:
-            _check(_libc.setns(self._file, _CLONE_NEWNET))
+            _check(_libc.setns(self.file, _CLONE_NEWNET))
             try:
                 yield
             finally:
@@ -51,7 +52,7 @@ class NetworkNamespace:
 
     def close(self) -> None:
         """Let go of it."""
-        os.close(self._file)
+        os.close(self.file)
 
 
 def _current() -> int:
@@ -69,3 +70,32 @@ def _loopback_up() -> None:
         request = struct.pack("16sH22x", b"lo", 0)
         _, flags = struct.unpack("16sH22x", fcntl.ioctl(sock, _SIOCGIFFLAGS, request))
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
+
+
+@contextlib.contextmanager
+def outside(network: Callable[[], contextlib.AbstractContextManager[None]]) -> Iterator[tuple[str, int]]:
+    """A service that is on another machine as seen from ``network``: an address behind a link. Takes iproute2.
+
+    Yields where it accepts connections; the calling thread is inside ``network``.
+    """
+    beyond = NetworkNamespace()
+    try:
+        with network():
+            _ip("link", "add", "out0", "type", "veth", "peer", "name", "out1")
+            _ip("link", "set", "out1", "netns", f"/proc/self/fd/{beyond.file}", keep=beyond.file)
+            _ip("address", "add", "203.0.113.1/24", "dev", "out0")
+            _ip("link", "set", "out0", "up")
+        with beyond.inside():
+            _ip("address", "add", "203.0.113.2/24", "dev", "out1")
+            _ip("link", "set", "out1", "up")
+            listening = socket.create_server(("203.0.113.2", 8000))
+        with listening:
+            yield "203.0.113.2", 8000
+        with network():
+            _ip("link", "delete", "out0")
+    finally:
+        beyond.close()
+
+
+def _ip(*arguments: str, keep: int | None = None) -> None:
+    subprocess.run(["ip", *arguments], check=True, pass_fds=() if keep is None else (keep,))

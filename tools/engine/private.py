@@ -208,8 +208,12 @@ def _die_with_parent() -> None:
 
 
 def _kill(pidfile: Path) -> None:
+    """SIGKILL for the process of a pidfile; returns when it is gone."""
     with contextlib.suppress(OSError, ValueError):
-        os.kill(int(pidfile.read_text()), signal.SIGKILL)
+        pid = int(pidfile.read_text())
+        os.kill(pid, signal.SIGKILL)
+        while Path("/proc", str(pid)).exists():
+            time.sleep(0.01)
 
 
 def _remove_abandoned() -> None:

@@ -33,7 +33,7 @@ from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.incarnation import Incarnation, belongs
 from moorings.runtimes.docker.logs import KeptLogs
 from moorings.runtimes.docker.networks import Networks
-from moorings.runtimes.docker.output import Follower, finished
+from moorings.runtimes.docker.output import Follower
 from moorings.runtimes.docker.starting import Starter, running_of
 from moorings.runtimes.docker.watching import Event, cancelled
 
@@ -143,21 +143,20 @@ class Connection:
         return listing
 
     async def _watch(self, engine: Engine, stack: AsyncExitStack, stream: AsyncIterator[list[Event]]) -> None:
-        why: Exception | None = None
-        try:
+        with contextlib.suppress(Unreachable, Refused):
             async with stack:
                 async for batch in stream:
                     for event in batch:
                         self._happened(event)
-        except (Unreachable, Refused) as error:
-            why = error
         if self._engine is engine and self._is_open:
             self._engine = None
             self._tasks.spawn(engine.close(), name="moorings-docker-close")
             if self._events is not None:
-                reason = why or "it ended the connection"
-                kept = "its containers go on running" if engine.keeps_containers else "its containers end with it"
-                self._events.unavailable(f"the Docker Engine at {self.host} went away ({reason}); {kept}")
+                kept = "go on running" if engine.keeps_containers else "end with it"
+                self._events.unavailable(
+                    f"the Docker Engine at {self.host} went away; its containers {kept}. What it is needed for works "
+                    "again as soon as it is back; moorings doctor says what is wrong"
+                )
             self._returning = self._tasks.spawn(self._return(engine), name="moorings-docker-return")
 
     async def _return(self, last: Engine) -> None:
@@ -276,6 +275,9 @@ class Connection:
             return
         if event.action == "oom":
             incarnation.was_oom = True
+        elif event.action == "kill":
+            if event.signum != 9 and not incarnation.was_signalled and incarnation.cause is Cause.UNKNOWN:
+                incarnation.cause = Cause.ENGINE  # the Engine stops it: it is ending itself, or somebody told it to
         elif event.action == "die":
             self._end(incarnation, event.exit_code)
 
@@ -286,9 +288,9 @@ class Connection:
     async def _report_end(self, incarnation: Incarnation, code: int) -> None:
         """Tell an end once all output has been told. Where the Engine goes away meanwhile, its return tells it."""
         await incarnation.released.wait()
+        engine = self._engine
         now = self._clock.time()
         exit = Exit(code, reason_of(code, incarnation.cause, oom=incarnation.was_oom), now)
-        engine = self._engine
         try:
             if engine is not None:
                 with engine.ignored(404):  # somebody has removed it
@@ -298,7 +300,9 @@ class Connection:
         except (Unreachable, Refused):
             incarnation.ending = None
             return
-        await finished(incarnation.following, self._clock, STUCK)
+        await cancelled(incarnation.following)
+        if engine is not None and incarnation.follower is not None:
+            await incarnation.follower.finish(engine)
         self._told(incarnation, exit)
 
     def _gone(self, incarnation: Incarnation) -> None:

@@ -26,6 +26,7 @@ class Incarnation:
     held_signals: list[int] = field(default_factory=list)
     """Signals that wait for the container to be thawed, or for the Engine to come back."""
     was_oom: bool = False
+    was_signalled: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
     told: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when its end has been reported."""

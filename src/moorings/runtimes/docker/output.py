@@ -7,11 +7,12 @@ many lines are left out is not known, because nobody reads them; the Engine's lo
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Callable
 
 from moorings.clock import Clock
 from moorings.runtimes.base import Stream
+from moorings.runtimes.docker.ends import unix_time
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.reading import Stamped, stamped_lines
 
@@ -26,7 +27,7 @@ Show = Callable[[Stream, str], None]
 class Follower:
     """Follows one container's log. ``last`` is the time of the last line shown, as the Engine wrote it."""
 
-    __slots__ = ("_clock", "_container", "_known", "_show", "_tail", "last")
+    __slots__ = ("_clock", "_container", "_is_behind", "_known", "_show", "_tail", "last")
 
     def __init__(self, container: str, show: Show, clock: Clock, *, from_now: bool) -> None:
         self._container = container
@@ -34,6 +35,7 @@ class Follower:
         self._clock = clock
         self._tail = "0" if from_now else "all"
         self._known = ""  # lines up to here were shown over another connection
+        self._is_behind = False
         self.last = ""
 
     async def run(self, engine: Engine) -> None:
@@ -41,13 +43,29 @@ class Follower:
         while await self._read(engine):
             pass
 
+    async def finish(self, engine: Engine) -> None:
+        """Show what is left of a container that has ended, when ``run`` doesn't run any more.
+
+        The Engine doesn't always end a followed log that was opened while the container ended.
+        """
+        self._known = self.last
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": str(NEWEST if self._is_behind else LINES)}
+        if self.last:
+            params["since"] = _since(self.last)
+        with contextlib.suppress(Refused, Unreachable):
+            async with engine.stream(f"containers/{self._container}/logs", **params) as stream:
+                async for arrived in stamped_lines(stream):
+                    for each in arrived:
+                        self._deliver(each)
+
     async def _read(self, engine: Engine) -> bool:
         """Returns whether lines came too fast, so that more are to be read."""
         window, lines, size = self._clock.monotonic(), 0, 0
         params = {"follow": "1", "stdout": "1", "stderr": "1", "timestamps": "1", "tail": self._tail}
         self._known = self.last
+        self._is_behind = False
         if self.last:
-            params["since"] = self.last
+            params["since"] = _since(self.last)
             if self._tail == "0":
                 params["tail"] = "all"
         try:
@@ -66,6 +84,7 @@ class Follower:
                     return False
         except (Refused, Unreachable):
             return False
+        self._is_behind = True
         self._show("stderr", TOO_FAST)
         self._tail = str(NEWEST)
         await self._clock.sleep(max(0.0, window + 1.0 - self._clock.monotonic()))
@@ -79,14 +98,7 @@ class Follower:
         return True
 
 
-async def finished(task: asyncio.Task[None] | None, clock: Clock, within: float) -> None:
-    """Wait until a follower has shown all there is, for a while; then it is cancelled."""
-    if task is None:
-        return
-    limit = asyncio.ensure_future(clock.sleep(within))
-    try:
-        await asyncio.wait([task, limit], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        limit.cancel()
-        task.cancel()
-        await asyncio.gather(task, limit, return_exceptions=True)
+def _since(stamp: str) -> str:
+    """A time of a line as the Engine wants to be asked for it: Unix seconds, with nanoseconds."""
+    fraction = stamp.rpartition(".")[2].rstrip("Z") if "." in stamp else "0"
+    return f"{int(unix_time(stamp))}.{fraction:0<9}"

@@ -99,6 +99,7 @@ class DockerRuntime(Connection):
         incarnation = self._live.get(token)
         if incarnation is None:
             return
+        incarnation.was_signalled = True
         engine = self._engine
         if engine is None or incarnation.paused:
             incarnation.held_signals.append(int(signum))

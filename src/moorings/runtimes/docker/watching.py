@@ -23,18 +23,19 @@ _FIRST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to a container: ``action`` is the Engine's word, ``die`` or ``oom``."""
+    """Something happened to a container: ``action`` is the Engine's word, ``die``, ``oom`` or ``kill``."""
 
     action: str
     token: str
     container: str
     exit_code: int
+    signum: int
 
 
 @asynccontextmanager
 async def events(engine: Engine, label: str, clock: Clock) -> AsyncIterator[AsyncIterator[list[Event]]]:
     """The stream of events of containers with a label. Raises Refused, Unreachable."""
-    filters = json.dumps({"type": ["container"], "label": [label], "event": ["die", "oom"]})
+    filters = json.dumps({"type": ["container"], "label": [label], "event": ["die", "oom", "kill"]})
     async with engine.stream("events", filters=filters, since=f"{clock.time() - 1:.6f}") as stream:
         yield _parsed(stream)
 
@@ -56,7 +57,12 @@ def _event(event: dict[str, Any]) -> Event | None:
         return None
     action = {"died": "die"}.get(action, action)  # Podman's word
     code = str(attributes.get("exitCode") or attributes.get("containerExitCode") or "0")
-    return Event(action, token, str(actor.get("ID") or ""), int(code) if code.lstrip("-").isdigit() else 0)
+    signum = str(attributes.get("signal") or "0")
+    return Event(action, token, str(actor.get("ID") or ""), _number(code), _number(signum))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.lstrip("-").isdigit() else 0
 
 
 async def reconnect(attempt: Callable[[], Any], between: Callable[[], None], clock: Clock) -> None:
