@@ -39,13 +39,25 @@ async def wait_until_ready(
     """Call ``check`` until it is true, ``exited`` is done or ``timeout`` seconds have passed."""
     begin = clock.monotonic()
     while not exited.done():
-        if await check():
+        if await _checked(check, exited):
             return Outcome.READY
         waited = clock.monotonic() - begin
         if waited >= timeout:
             return Outcome.EXITED if exited.done() else Outcome.TIMED_OUT
         await first_of(clock, [exited], min(next_pause(waited), timeout - waited))
     return Outcome.EXITED
+
+
+async def _checked(check: Callable[[], Awaitable[bool]], exited: asyncio.Future[Any]) -> bool:
+    """The outcome of a check, unless the container exits first: nothing may answer for the address it had."""
+    checking = asyncio.ensure_future(check())
+    try:
+        await asyncio.wait([checking, exited], return_when=asyncio.FIRST_COMPLETED)
+        return checking.done() and checking.result()
+    finally:
+        if not checking.done():
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
 
 
 async def accepts(address: Address) -> bool:
