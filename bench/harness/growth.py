@@ -21,7 +21,9 @@ SUPERVISOR_SECONDS = 30.0  # within which a supervisor without containers and wi
 class Watch:
     """A platform on `app`, its memory and that of its supervisor, sample by sample; a context manager."""
 
-    def __init__(self, bench: Bench, app: str) -> None:
+    def __init__(self, bench: Bench, app: str, *, bound: float = RSS_BOUND_MIB) -> None:
+        """``bound``: MiB that memory may be away from where it was first."""
+        self._bound = bound
         self._bench = bench
         self._app = app
         self._data = bench.site.folder / "data"
@@ -55,7 +57,7 @@ class Watch:
             columns = {"first": samples[0], "last": samples[-1], "lowest": min(samples), "highest": max(samples)}
             rows.append(Row(name, {key: Figure.of([value], "MiB") for key, value in columns.items()}))
             verdicts.append(
-                Verdict(f"RSS of the {name}, ± from the first", abs(growth), "MiB", Direction.AT_MOST, RSS_BOUND_MIB)
+                Verdict(f"RSS of the {name}, ± from the first", abs(growth), "MiB", Direction.AT_MOST, self._bound)
             )
         return Result(tuple(rows), (*verdicts, *self._verdicts), tuple(self._remarks))
 
