@@ -1,12 +1,16 @@
 """Clients that take or give a byte a second, over HTTP/1.1 and HTTP/2, and one that asks beside them.
 
-Each ends by itself and raises BenchError where it was not served as it should be.
+Each ends by itself and raises BenchError where it was not served as it should be. The slow ones run in a process of
+their own (``python -m bench.harness.slow PORT SECONDS READERS WRITERS H2_CONNECTIONS H2_STREAMS``), so that the one
+beside them measures the platform's delays and not theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 
@@ -14,10 +18,10 @@ import h2.events
 from h2.connection import H2Connection
 from h2.settings import SettingCodes, Settings
 
-from bench.harness.process import BenchError
+from bench.harness.process import BenchError, find
 
 SMALL_BUFFER = 4096  # bytes that the kernel may hold for a slow reader
-LARGE = 1 << 22  # bytes of a body that a slow reader never sees the end of
+LARGE = 1 << 26  # bytes of a body that a slow reader never sees the end of
 
 
 async def dial(port: int, *, buffer: int | None = None) -> socket.socket:
@@ -90,6 +94,31 @@ async def read_slowly_h2(port: int, seconds: int, *, streams: int) -> None:
         raise BenchError(f"slow HTTP/2 readers got {received}")
 
 
+async def crowd(port: int, seconds: int, readers: int, writers: int, connections: int, streams: int) -> None:
+    """All of them, each beginning at a moment of its own."""
+
+    async def late(work: Awaitable[None]) -> None:
+        await asyncio.sleep(random.uniform(0, 2))
+        await work
+
+    works: list[Awaitable[None]] = [read_slowly(port, seconds) for _ in range(readers)]
+    works += [write_slowly(port, seconds) for _ in range(writers)]
+    works += [read_slowly_h2(port, seconds, streams=streams) for _ in range(connections)]
+    await asyncio.gather(*map(late, works))
+
+
+async def slow_clients(port: int, seconds: int, *, readers: int, writers: int, h2: tuple[int, int], core: int) -> None:
+    """Run a crowd in another process, on a core; ``h2``: connections, and streams on each. Raises BenchError."""
+    numbers = [str(number) for number in (port, seconds, readers, writers, *h2)]
+    command = [find("taskset"), "-c", str(core), sys.executable, "-m", "bench.harness.slow", *numbers]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise BenchError(f"slow clients were not served:\n{output.decode()[-2000:]}")
+
+
 async def probe(port: int, until: Callable[[], bool]) -> list[float]:
     """Small requests, fifty a second, until told to end; their times in milliseconds."""
     loop = asyncio.get_running_loop()
@@ -116,3 +145,7 @@ async def probed(port: int, work: Awaitable[object], *, probes: int = 4) -> list
         over = True
         await asyncio.wait(probing)
     return [one for times in await asyncio.gather(*probing) for one in times]
+
+
+if __name__ == "__main__":
+    asyncio.run(crowd(*(int(word) for word in sys.argv[1:])))

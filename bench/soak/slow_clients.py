@@ -9,12 +9,12 @@ from bench.harness.case import Bench, Case
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
 from bench.harness.growth import Watch
 from bench.harness.process import BenchError
-from bench.harness.slow import dial, probed, read_slowly, read_slowly_h2, write_slowly
+from bench.harness.slow import dial, probed, slow_clients
 
 READERS = 450
 H2_CONNECTIONS, H2_STREAMS = 10, 5  # slow readers over HTTP/2
 WRITERS = 500
-SECONDS = 16
+SECONDS = 60
 GIB = 1 << 30
 BOUND_MIB = 64.0
 SAMPLE_EVERY = 0.5  # seconds
@@ -39,8 +39,16 @@ async def soak(bench: Bench, watch: Watch, port: int) -> dict[str, list[float]]:
     watch.sample()
     sampling = asyncio.ensure_future(sample(watch))
     try:
+        crowd = slow_clients(
+            port,
+            SECONDS,
+            readers=READERS,
+            writers=WRITERS,
+            h2=(H2_CONNECTIONS, H2_STREAMS),
+            core=bench.site.cores.load,
+        )
         bench.progress(f"{READERS + H2_CONNECTIONS * H2_STREAMS + WRITERS} slow clients for {SECONDS} s")
-        times["beside slow clients"] = await probed(port, slow_clients(port))
+        times["beside slow clients"] = await probed(port, crowd)
         for direction in ("down", "up"):
             bench.progress(f"1 GiB {direction}")
             times[f"beside 1 GiB {direction}"] = await probed(port, move(port, direction, GIB))
@@ -49,13 +57,6 @@ async def soak(bench: Bench, watch: Watch, port: int) -> dict[str, list[float]]:
         await asyncio.gather(sampling, return_exceptions=True)
     watch.sample()
     return times
-
-
-async def slow_clients(port: int) -> None:
-    readers = (read_slowly(port, SECONDS) for _ in range(READERS))
-    writers = (write_slowly(port, SECONDS) for _ in range(WRITERS))
-    h2_readers = (read_slowly_h2(port, SECONDS, streams=H2_STREAMS) for _ in range(H2_CONNECTIONS))
-    await asyncio.gather(*readers, *writers, *h2_readers)
 
 
 async def move(port: int, direction: str, size: int) -> None:
@@ -67,6 +68,7 @@ async def move(port: int, direction: str, size: int) -> None:
             chunk = bytes(1 << 18)
             for _ in range(size // len(chunk)):
                 await loop.sock_sendall(sock, chunk)
+                await asyncio.sleep(0)  # what is ready at once doesn't let others run
             answer = await loop.sock_recv(sock, 4096)
             if not answer.endswith(b"\n%d\n" % size):
                 raise BenchError(f"a body of {size} bytes was answered {answer!r}")
@@ -76,6 +78,7 @@ async def move(port: int, direction: str, size: int) -> None:
         got = 0
         while n := await loop.sock_recv_into(sock, buffer):
             got += n
+            await asyncio.sleep(0)
         if got < size:
             raise BenchError(f"of a body of {size} bytes {got} came")
 

@@ -32,7 +32,7 @@ class Connections(Set[ForwardedWebSocket]):
         self._activation = activation
         self._tasks = tasks
         self._live: dict[ForwardedWebSocket, None] = {}
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[tuple[Callable[[], None], Callable[[BaseException], None]]] = deque()
 
     @classmethod
     def _from_iterable(cls, it: Iterable[Any]) -> Set[Any]:  # of &, |, -
@@ -61,12 +61,15 @@ class Connections(Set[ForwardedWebSocket]):
 
     # --- the output gate
 
-    def after_writes(self, action: Callable[[], None]) -> None:
-        """Call ``action()`` once the object's writes so far are durable, after the actions given before."""
+    def after_writes(self, action: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        """Call ``action()`` once the object's writes so far are durable, after the actions given before.
+
+        Where they can't be made durable, ``failed(error)`` is called instead.
+        """
         if not self._waiting and self._activation.pending_writes() is None:
             action()
             return
-        self._waiting.append(action)
+        self._waiting.append((action, failed))
         if len(self._waiting) == 1:
             self._tasks.spawn("websocket gate", self._let_out())
 
@@ -74,10 +77,11 @@ class Connections(Set[ForwardedWebSocket]):
         while self._waiting:
             try:
                 await self._activation.written()
-            except StoreError:  # the object is being reset, and what it wanted to tell never happened
-                self._waiting.clear()
+            except StoreError as error:  # the object is being reset, and what it wanted to tell never happened
+                while self._waiting:
+                    self._waiting.popleft()[1](error)
                 return
-            self._waiting[0]()
+            self._waiting[0][0]()
             self._waiting.popleft()
 
 

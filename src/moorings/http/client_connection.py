@@ -13,6 +13,7 @@ from typing import Protocol, cast
 
 from moorings.errors import BadRequest, ClientDisconnected, HeaderFieldsTooLarge, UpstreamError
 from moorings.http.body import BodyStream, OwnedBody
+from moorings.http.bounded_reads import BoundedReads
 from moorings.http.framing import BodyReader, ChunkedReader, EofReader, FixedReader
 from moorings.http.grammar import Framing
 from moorings.http.headers import Headers
@@ -94,7 +95,7 @@ class Exchange:
         self.abort(ClientDisconnected("the client went away"))
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(BoundedReads):
     """The client's side of a connection. ``on_free(connection)`` is called when it can take another exchange.
 
     Bodies made in Python are sent by tasks of ``uploads``; their owner waits for them at the end.
@@ -130,6 +131,7 @@ class ClientConnection(asyncio.Protocol):
         on_lost: Callable[[ClientConnection], None],
         uploads: OwnedTasks,
     ) -> None:
+        super().__init__(loop)
         self.loop = loop
         self._on_free = on_free
         self._on_lost = on_lost
@@ -274,6 +276,7 @@ class ClientConnection(asyncio.Protocol):
     # --- Source: the response body
 
     def pause_body(self) -> None:
+        self.reader_is_behind()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 

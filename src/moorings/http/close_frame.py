@@ -4,6 +4,7 @@ from __future__ import annotations
 
 GOING_AWAY = 1001
 GOING_AWAY_REASON = "going away"
+TRY_AGAIN_LATER = 1013
 
 _SENDABLE = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from moorings.clock import Clock, TimerHandle
 from moorings.http.upgrade import OnLost, reset
 
+_SILENCE = 1.0  # seconds without a byte after which a tunnel ends while the platform stops
 _KILL_AFTER = 2.0  # seconds for the last bytes of a container that has ended
 
 
@@ -111,6 +112,7 @@ class Tunnel:
         self._rest = rest
         self._timer: TimerHandle | None = None
         self._deadline = 0.0
+        self._moved = False
         self.client: End | None = None
         self.container = self.end_of(transport)
         self.container.pause()
@@ -152,7 +154,24 @@ class Tunnel:
         self.container.reset()
 
     def go_away(self) -> None:
-        """See ``http.upgrade.Upgraded``: a protocol that isn't known has no polite end."""
+        """See ``http.upgrade.Upgraded``: a protocol that isn't known has no polite end but silence."""
+        self._moved = False
+        for end in (self.container, self.client):
+            if end is not None:
+                end.on_activity = self._still_moves
+        self.clock.call_later(_SILENCE, self._end_in_silence)
+
+    def _still_moves(self) -> None:
+        self._moved = True
+
+    def _end_in_silence(self) -> None:
+        if self._on_end is None:
+            return
+        if not self._moved:
+            self.abort()
+            return
+        self._moved = False
+        self.clock.call_later(_SILENCE, self._end_in_silence)
 
     # --- what the ends tell
 

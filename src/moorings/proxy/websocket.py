@@ -17,7 +17,7 @@ from yarl import URL
 
 from moorings.clock import Clock
 from moorings.errors import WebSocketClosed
-from moorings.http.close_frame import GOING_AWAY, GOING_AWAY_REASON, close_payload
+from moorings.http.close_frame import GOING_AWAY, GOING_AWAY_REASON, TRY_AGAIN_LATER, close_payload
 from moorings.proxy.frames import FrameTracker, Opcode, frame, new_mask
 from moorings.proxy.tunnel import End, Tunnel
 
@@ -26,8 +26,11 @@ CLOSE_TIMEOUT = 5.0
 
 _LINGER = 30.0  # seconds that a client may take to end after the container has
 
-Gate = Callable[[Callable[[], None]], None]
-"""Calls its argument once what the caller wrote before is durable, in the order of the calls."""
+MAX_UNSENT = 1024 * 1024
+"""Bytes of our own that a client may leave untaken; beyond that it is closed."""
+
+Gate = Callable[[Callable[[], None], Callable[[BaseException], None]], None]
+"""Calls its first argument once what the caller wrote before is durable, in the order of the calls; else its second."""
 
 _Put = tuple[bytes, Opcode, asyncio.Future[None] | None]
 
@@ -35,7 +38,7 @@ _Put = tuple[bytes, Opcode, asyncio.Future[None] | None]
 class FrameEnd(End):
     """One side of a WebSocket. ``cut``: our close frame was written to the peer, and what still comes is dropped."""
 
-    __slots__ = ("_plain", "_queue", "_socket", "cut", "frames")
+    __slots__ = ("_plain", "_queue", "_socket", "cut", "frames", "queued")
 
     def __init__(
         self, socket: ForwardedWebSocket, transport: asyncio.Transport, on_activity: Callable[[], object]
@@ -45,6 +48,7 @@ class FrameEnd(End):
         self.frames = FrameTracker()
         self.cut = False
         self._queue: deque[_Put] = deque()  # to be put between what passes
+        self.queued = 0  # bytes of it
         self._plain = True  # nothing waits and nobody closes: bytes just pass
 
     def data_received(self, data: bytes) -> None:
@@ -82,10 +86,12 @@ class FrameEnd(End):
     def put(self, data: bytes, opcode: Opcode, done: asyncio.Future[None] | None = None) -> None:
         """Write a frame to the peer as soon as one fits in; ``done`` is set then, or when it never will."""
         self._queue.append((data, opcode, done))
+        self.queued += len(data)
         self._flush()
 
     def clear(self) -> None:
         """Nothing that waits will be written any more."""
+        self.queued = 0
         while self._queue:
             _, _, done = self._queue.popleft()
             if done is not None and not done.done():
@@ -98,6 +104,7 @@ class FrameEnd(End):
             if frames.in_message and opcode != Opcode.CLOSE:
                 break
             queue.popleft()
+            self.queued -= len(data)
             self._write(data)
             self.cut = opcode == Opcode.CLOSE
             if done is not None and not done.done():
@@ -157,8 +164,9 @@ class ForwardedWebSocket(Tunnel):
         """Send the client a message of our own, as soon as no message of the container's is under way.
 
         Takes effect at the call, once the object's earlier writes are durable; await the result to know that the
-        message was written. Nothing happens where the other side has gone. Raises WebSocketClosed after ``close``,
-        TypeError for what is no message.
+        message was written. Nothing happens where the other side has gone; a client that leaves over 1 MiB untaken is
+        closed with 1013. Raises WebSocketClosed after ``close``, TypeError for what is no message; awaiting it raises
+        StoreError where the earlier writes failed, and the message was not sent.
         """
         if isinstance(message, str):
             data = frame(Opcode.TEXT, message.encode())
@@ -171,13 +179,28 @@ class ForwardedWebSocket(Tunnel):
         done: asyncio.Future[None] = self._over.get_loop().create_future()
 
         def put() -> None:
+            if done.done():
+                return  # whoever awaited it was cancelled
             if self._over.done() or self.is_closing or self.container.frames.closed:
+                done.set_result(None)
+            elif self._unsent() > MAX_UNSENT:
+                self._close(close_payload(TRY_AGAIN_LATER, "too slow"))
                 done.set_result(None)
             else:
                 self.container.put(data, Opcode.TEXT, done)
 
-        self._gate(put)
+        def failed(error: BaseException) -> None:
+            if not done.done():
+                done.set_exception(error)
+                done.exception()  # awaiting it is up to the caller
+
+        self._gate(put, failed)
         return done
+
+    def _unsent(self) -> int:
+        client = self.client
+        written = 0 if client is None or client.transport is None else client.transport.get_write_buffer_size()
+        return written + self.container.queued
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close it: a close frame goes to the client and one to the container, each between two frames.
@@ -189,10 +212,14 @@ class ForwardedWebSocket(Tunnel):
         payload = close_payload(code, reason)
         if not self._closed_here and not self._over.done():
             self._closed_here = True
-            self._gate(lambda: self._close(payload))
+            self._gate(lambda: self._close(payload), self._not_closed)
         return asyncio.shield(self._over)
 
     # --- closing
+
+    def _not_closed(self, error: BaseException) -> None:
+        """The object is being reset: that it wanted to close it never happened."""
+        self._closed_here = False
 
     def go_away(self) -> None:
         """See ``http.upgrade.Upgraded``."""

@@ -11,9 +11,11 @@ import pytest
 from yarl import URL
 
 from moorings.clock import SystemClock
+from moorings.errors import StoreError
 from moorings.http import Request, Response
 from moorings.http.upgrade import UpgradeResponse
 from moorings.proxy import ForwardedWebSocket, Tunnel, UpstreamPool, switch
+from moorings.proxy.websocket import MAX_UNSENT
 from tests.support.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Received, close, frame, split
 from tests.unit.http.wire import PATIENCE, Client, Script, Served, dialled, get, request_head, served, until, upstream
 
@@ -39,9 +41,12 @@ class Tunnelled:
     ended: list[Tunnel] = field(default_factory=list)
     stopping: bool = False
     held: list[Callable[[], None]] | None = None
+    write_error: BaseException | None = None
 
-    def gate(self, action: Callable[[], None]) -> None:
-        if self.held is None:
+    def gate(self, action: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        if self.write_error is not None:
+            failed(self.write_error)
+        elif self.held is None:
             action()
         else:
             self.held.append(action)
@@ -299,6 +304,23 @@ async def test_closing_the_server_ends_tunnels() -> None:
         await until(lambda: len(t.ended) == 1)
 
 
+async def test_a_silent_tunnel_ends_when_the_platform_stops_and_one_that_moves_may_go_on() -> None:
+    async with tunnelled(accepting("chat", shout)) as t, dialled(t.front.port) as silent, dialled(t.front.port) as busy:
+        await switched(silent, ASK)
+        await switched(busy, ASK)
+        ending = asyncio.ensure_future(t.front.server.end_upgraded(60))
+        while not t.ended:
+            await busy.send(b"x")
+            assert await busy.reader.readexactly(1) == b"X"
+        with pytest.raises(ConnectionResetError):
+            await silent.rest()
+        assert len(t.ended) == 1
+        assert not ending.done()
+        busy.writer.close()
+        async with asyncio.timeout(PATIENCE):
+            await ending
+
+
 # --- WebSockets
 
 
@@ -376,6 +398,36 @@ async def test_a_message_is_put_between_two_messages_and_not_into_a_fragmented_o
         assert await next_frame(client) == Received(0x82, b"own")
         async with asyncio.timeout(PATIENCE):
             await sent
+
+
+async def test_a_client_that_takes_nothing_of_what_it_is_sent_is_closed_and_holds_no_more_memory() -> None:
+    async with tunnelled(accepting("websocket", echo_frames)) as t, dialled(t.front.port) as client:
+        await switched(client, ASK_WEBSOCKET)
+        (socket,) = t.opened
+        message = bytes(64 * 1024)
+        for _ in range(1000):
+            if socket.is_closing:
+                break
+            socket.send(message)
+            await asyncio.sleep(0)
+        assert socket.is_closing
+        assert socket._unsent() < MAX_UNSENT + 2 * len(message)
+        data = b""
+        while not data.endswith(b"\x88\x0a\x03\xf5too slow"):
+            data += await asyncio.wait_for(client.reader.read(1 << 20), PATIENCE)
+
+
+async def test_a_message_whose_object_failed_to_write_is_not_sent_and_says_so() -> None:
+    async with tunnelled(accepting("websocket", echo_frames)) as t, dialled(t.front.port) as client:
+        await switched(client, ASK_WEBSOCKET)
+        (socket,) = t.opened
+        t.write_error = StoreError("the disk is full")
+        socket.send("dropped")
+        with pytest.raises(StoreError):
+            await socket.send("awaited")
+        t.write_error = None
+        await socket.send("sent")
+        assert (await next_frame(client)).payload == b"sent"
 
 
 async def test_what_is_told_waits_for_the_gate_in_order() -> None:
