@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from moorings.http.server import HttpServer
     from moorings.http.server_connection import ServerConnection
 
+_HIGH_WATER = 16 * 1024  # bytes that wait for a slow client before their source is paused
 _JOIN = 64 * 1024  # head and body are joined into one write up to this size
 
 
@@ -54,6 +55,7 @@ class ResponseWriter:
     )
 
     def __init__(self, connection: ServerConnection, transport: asyncio.Transport, server: HttpServer) -> None:
+        transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._connection = connection
         self._transport = transport
         self._server = server

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from moorings.http.server import HttpServer
 
 PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # what a client that speaks HTTP/2 begins with looks like a head
-_HIGH_WATER = 16 * 1024  # bytes of an answer that wait for a slow client before its source is paused
 _HOLD = 64 * 1024  # bytes of pipelined requests kept while one is in progress
 _LONE = re.compile(rb"(?<!\r)\n|\r[^\n]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -85,7 +84,6 @@ class ServerConnection(ServerFlow):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         server = self._server
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         peer = transport.get_extra_info("peername")
         host, port = (peer[0].removeprefix("::ffff:"), peer[1]) if isinstance(peer, tuple) else ("127.0.0.1", 0)
         scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
