@@ -219,6 +219,27 @@ async def test_a_call_whose_upstream_breaks_off_ends_with_a_status() -> None:
         assert b.ends == [1]
 
 
+async def test_a_call_whose_deadline_passes_in_the_middle_ends_with_that_status_and_is_cancelled_behind() -> None:
+    codes: list[int] = []
+
+    async def script(peer: Peer) -> None:
+        stream = (await peer.next(RequestReceived)).stream_id
+        peer.h2.send_headers(stream, [*OK, ("content-type", "application/grpc")])
+        peer.h2.send_data(stream, b"some")
+        peer.flush()
+        codes.append(int((await peer.next(StreamReset)).error_code or 0))
+
+    async with behind(script) as b:
+        request = asking(b, method="POST", headers=GRPC, body=b"x")
+        request.expire_at(SystemClock().monotonic() + 0.05)
+        response = await b.send(request)
+        assert await response.bytes() == b"some"
+        assert response.trailers is not None
+        assert response.trailers["grpc-status"] == "4"
+        await until(lambda: codes == [ErrorCodes.CANCEL])
+        assert b.ends == [1]
+
+
 @pytest.mark.parametrize("refusal", ["refused", "goaway"])
 async def test_what_was_refused_is_sent_again_whatever_the_method(refusal: str) -> None:
     async def script(peer: Peer) -> None:
