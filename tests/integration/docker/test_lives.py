@@ -1,0 +1,149 @@
+"""What outlives what on Docker: containers the platform, images a change of their folder, requests the Engine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from tests.integration.docker.boxes import WORKER, Box, run_boxes
+from tests.support.platform import Mode, Platform
+from tests.support.waiting import eventually
+from tools.engine import Engine
+
+MOORINGS = Path(sysconfig.get_path("scripts")) / "moorings"
+
+ONE = """
+from moorings import Container, WorkerEntrypoint
+
+class One(Container):
+    image = "./container"
+    default_port = 3000
+
+class Default(WorkerEntrypoint):
+    async def fetch(self, request):
+        return await self.env.ONE.get_by_name("one").fetch(request)
+"""
+
+
+def app(folder: Path) -> Path:
+    """A worker with one class, whose image a test changes."""
+    shutil.copytree(WORKER.parent / "container", folder / "container")
+    (folder / "worker.py").write_text(ONE)
+    return folder / "worker.py"
+
+
+async def test_containers_outlive_a_platform_that_is_killed_and_ends_are_told_to_the_next(
+    engine: Engine, tmp_path: Path
+) -> None:
+    first = run_boxes(tmp_path, engine, Mode.SERVE)
+    try:
+        before = await Box(first, "alice").ask()
+        doomed = Box(first, "bob")
+        await doomed.ask()
+        first.crash()
+        for each in first.docker_containers():
+            if each["Labels"]["dev.moorings.name"] == "bob":
+                engine.ask("POST", f"/containers/{each['Id']}/kill")
+        with run_boxes(tmp_path, engine, Mode.SERVE) as second:
+            after = await Box(second, "alice").ask()
+            assert (after["host"], after["visits"]) == (before["host"], before["visits"] + 1)
+            assert await Box(second, "bob").exits(1) == [[137, "signal"]]
+
+            async def alone() -> bool:
+                return len(second.docker_containers()) == 1
+
+            await eventually(alone, "the container that ended is removed")
+    finally:
+        first.kill()
+
+
+async def test_two_platforms_on_one_engine_leave_each_other_alone(engine: Engine, tmp_path: Path) -> None:
+    with run_boxes(tmp_path / "one", engine) as one:
+        before = await Box(one, "alice").ask()
+        with run_boxes(tmp_path / "other", engine) as other:
+            assert (await Box(other, "alice").ask())["host"] != before["host"]
+        assert await Box(one, "alice").ask() == {**before, "visits": 2}
+
+
+async def test_without_an_engine_a_request_says_so_and_works_once_it_is_back(engine: Engine, tmp_path: Path) -> None:
+    engine.stop()
+    try:
+        with Platform(app(tmp_path), tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
+            box = Box(platform, "one")
+            answer = await box.get()
+            assert (answer.status, answer.json()["code"]) == (503, "runtime_unavailable")
+            assert "Docker can't be reached" in answer.json()["detail"]
+            doctor = _moorings(engine, "doctor", str(tmp_path / "worker.py"))
+            assert "systemctl start docker" in doctor
+            assert "✗ One runs on docker" in doctor
+            engine.start()
+            assert (await box.ask())["visits"] == 1
+    finally:
+        if not engine.answers():
+            engine.start()
+
+
+async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_pruned(
+    engine: Engine, tmp_path: Path
+) -> None:
+    worker = app(tmp_path)
+    program = tmp_path / "container" / "server.py"
+    with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
+        box = Box(platform, "one")
+        assert (await box.ask())["visits"] == 1
+        program.write_text(program.read_text().replace("visits = 0", "visits = 100"))
+
+        async def rebuilt() -> bool:
+            return bool((await box.ask())["visits"] > 100)
+
+        await eventually(rebuilt, "the new program answers", within=30.0)
+        tags = _tags(engine, tmp_path)
+        assert len(tags) == 2
+        shown = _moorings(engine, "image", "prune", str(worker))
+        assert len(_tags(engine, tmp_path)) == 1, shown
+        assert (await box.ask())["visits"] > 100
+
+
+async def test_a_build_that_fails_is_told_with_its_step_and_output_and_tried_again(
+    engine: Engine, tmp_path: Path
+) -> None:
+    worker = app(tmp_path)
+    dockerfile = tmp_path / "container" / "Dockerfile"
+    good = dockerfile.read_text()
+    dockerfile.write_text(good.replace("COPY", "RUN echo so far; echo it is broken; exit 3\nCOPY"))
+    with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
+        box = Box(platform, "one")
+        answer = await box.get()
+        assert answer.status == 500
+        assert re.search(r"at step 4/\d+ : RUN echo so far", answer.json()["detail"])
+        assert "it is broken" in answer.json()["output"]
+        dockerfile.write_text(good)
+        assert (await box.ask())["visits"] == 1
+
+
+async def test_an_image_that_is_nowhere_is_told_with_what_to_do(engine: Engine, tmp_path: Path) -> None:
+    worker = app(tmp_path)
+    worker.write_text(ONE.replace("./container", "localhost:1/nothing:9"))
+    with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
+        answer = await Box(platform, "one").get()
+        assert answer.status == 500
+        assert "can't be pulled" in answer.json()["detail"]
+        assert "docker pull localhost:1/nothing:9" in answer.json()["detail"]
+
+
+def _tags(engine: Engine, folder: Path) -> list[str]:
+    """The images that were built for the app in a folder."""
+    return [
+        tag
+        for image in engine.ask("GET", "/images/json")
+        for tag in image["RepoTags"] or ()
+        if (image["Labels"] or {}).get("dev.moorings.app") == folder.name
+    ]
+
+
+def _moorings(engine: Engine, *arguments: str) -> str:
+    env = {"DOCKER_HOST": engine.host, "PATH": "/usr/bin:/bin"}
+    return subprocess.run([MOORINGS, *arguments], env=env, capture_output=True, text=True, check=False).stdout
