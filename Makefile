@@ -20,7 +20,7 @@ KILLS ?= 30
 
 # Debian packages, named by a command that each provides.
 TEST_TOOLS := nginx=nginx strace=strace node=nodejs npm=npm dockerd=docker.io ip=iproute2
-LOAD_TOOLS := wrk=wrk cc=gcc:libc6-dev taskset=util-linux
+LOAD_TOOLS := dockerd=docker.io wrk=wrk cc=gcc:libc6-dev taskset=util-linux
 BENCH_TOOLS := $(LOAD_TOOLS) nginx=nginx haproxy=haproxy caddy=caddy h2load=nghttp2-client nghttpd=nghttp2-server
 
 .PHONY: help
