@@ -179,6 +179,25 @@ async def consumed(platform: Platform) -> str:
     return f"30 jobs taken in {taken * 1000:.0f} ms → 3 processes did each once, in {attempts} attempts"
 
 
+async def workflow(platform: Platform) -> str:
+    """Each instance starts a container and has its job processed, step by step."""
+    began = time.perf_counter()
+    for number in range(3):
+        job = json.dumps({"job_id": f"job-{number}", "data": f"text {number}"})
+        answer = await exchange(platform.address, request("POST", "/", body=job.encode()), method="POST")
+        assert answer.status == 202, f"a job was answered with {answer.status}"
+
+    async def done() -> list[Any]:
+        found = [await ask(platform, f"/job-{number}") for number in range(3)]
+        return found if all(each["status"] == "complete" for each in found) else []
+
+    found = await eventually(done, "every instance is complete", within=15.0)
+    took = time.perf_counter() - began
+    assert [each["output"]["asked"] for each in found] == [1, 1, 1], "a job was processed twice"
+    steps = sum(len(each["steps"]) for each in found)
+    return f"3 instances, {steps} steps, each job processed once, a sleep of 2 s in each; {took:.1f} s in all"
+
+
 PROOFS = (
     Proof("Session affinity", "same session, same process", "session_affinity", same_session),
     Proof("Session affinity", "two sessions, two processes", "session_affinity", two_sessions),
@@ -188,5 +207,6 @@ PROOFS = (
     Proof("Singleton", "one process for everybody", "singleton", singleton),
     Proof("Safe start-up", "initialized once", "safe_startup", safe_startup),
     Proof("Several ports", "the path chooses the port", "multi_port", ports),
+    Proof("Workflow", "steps run once, in order", "processing_workflow", workflow),
     Proof("Queue consumer", "every job is done, failures retried", "queue_consumer", consumed),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from moorings.cli import containers, doctor, queues
+from moorings.cli import containers, doctor, queues, workflows
 from moorings.cli.admin_listening import HostPort, admin_options
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ moorings.add_command(containers.ps)
 moorings.add_command(doctor.doctor)
 moorings.add_command(doctor.image)
 moorings.add_command(queues.queue)
+moorings.add_command(workflows.workflow)
 
 
 @moorings.command(short_help="Run a worker on this machine, and reload it on change.")

@@ -78,6 +78,16 @@ class InstanceStatus:
     steps: list[StepStatus]
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An instance in a list."""
+
+    workflow: str
+    id: str
+    status: str
+    created: datetime
+
+
 def check_id(instance_id: object) -> str:
     """An instance's id. Raises TypeError or ValueError."""
     if type(instance_id) is not str:
@@ -192,6 +202,12 @@ class Operations:
             error=None if row.error is None else failures.shown(row.error),
             steps=[step_status(entry_of(step)) for step in steps],
         )
+
+    async def listed(self, workflow: str, status: str, limit: int) -> list[Listed]:
+        """The latest instances, of one workflow and status where these aren't empty."""
+        rows = await self._engine.store.read(records.LATEST, (workflow, workflow, status, status, limit))
+        found = map(records.instance_of, rows)
+        return [Listed(row.workflow, row.id, row.status, _utc(row.created)) for row in found]
 
     # --- moving -------------------------------------------------------------------------------------------------------
 

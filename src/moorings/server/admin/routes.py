@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from moorings.containers.service import ContainerService
 from moorings.queues.managing import Managing
-from moorings.server.admin import about, containers, queues
+from moorings.server.admin import about, containers, queues, workflows
 from moorings.server.admin.router import Route
 from moorings.server.objects import Objects
+from moorings.workflows.operations import Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class AdminParts:
     service: ContainerService
     objects: Objects
     queues: Managing
+    workflows: Operations
 
 
 def all_routes(parts: AdminParts) -> list[Route]:
@@ -28,4 +30,5 @@ def all_routes(parts: AdminParts) -> list[Route]:
         *about.routes(parts.app, parts.url),
         *containers.routes(parts.service, parts.objects),
         *queues.routes(parts.queues),
+        *workflows.routes(parts.workflows),
     ]
