@@ -21,8 +21,8 @@ KEEP_ACTIVITY = 5.0
 class Budgets:
     """Wall times in seconds that callers wait at most."""
 
-    # for a place (max_instances), for the program to exist, and for one that is stopping to end
-    instance: float = 8.0
+    instance: float = 8.0  # for a place (max_instances), and for one that is stopping to end
+    existence: float = 8.0  # for the program to exist, once it has a place
     ports: float = 20.0  # for the ports to accept
     on_stop: float = 5.0  # for the on_stop hook, before the signal follows
     hook: float = 30.0  # for on_activity_expired to decide

@@ -115,7 +115,7 @@ class Starting:
 
     async def _within_budget(self, starting: Any) -> Any:
         controller = self._controller
-        budget = controller.service.budgets.instance
+        budget = controller.service.budgets.existence
         task = asyncio.ensure_future(starting)
         try:
             done, result = await wait_for(controller.service.clock, task, budget)
