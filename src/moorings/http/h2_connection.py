@@ -63,6 +63,7 @@ class H2ServerConnection(ServerFlow):
         "_away",
         "_field_block",
         "_heads",
+        "_leaving",
         "_orphans",
         "_resets",
         "_scheduled",
@@ -105,6 +106,7 @@ class H2ServerConnection(ServerFlow):
         self._taken = 0  # bytes received that the connection's window was not opened for yet
         self._orphans = 0  # handlers of streams that are gone
         self._away = _Away.NO
+        self._leaving = False  # the last answer is on its way
         self._tick = Deadline(clock, self._expire_streams)
         self._stall = Deadline(clock, self._stalled)
         self._field_block = Deadline(clock, self._slow_field_block)
@@ -129,6 +131,7 @@ class H2ServerConnection(ServerFlow):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server.connections.discard(self)
+        self._leaving = False
         self._closed()
         for deadline in (self._tick, self._stall, self._field_block):
             deadline.stop()
@@ -195,7 +198,7 @@ class H2ServerConnection(ServerFlow):
         ended = event.stream_ended is not None
         if self._away is _Away.SAID or len(self.streams) + self._orphans >= self.limits.streams:
             self._count_reset()
-            self.protocol.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self.protocol.end_stream_with(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._useful.earn(10)
         stream = H2ServerStream(self, stream_id)
@@ -203,7 +206,7 @@ class H2ServerConnection(ServerFlow):
             head = self._heads.head(event.headers, ended=ended)
         except Malformed:
             self._count_reset()
-            self.protocol.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            self.protocol.end_stream_with(stream_id, ErrorCodes.PROTOCOL_ERROR)
             return
         except MooringsError as error:
             self._open(stream)
@@ -317,11 +320,11 @@ class H2ServerConnection(ServerFlow):
         self._turns.pop(stream, None)
         self._resets.earn(0.5)
         if not self.streams and self.state is State.BUSY:
-            if self._away is _Away.SAID:
-                self.flush()
-                self._close()
-            else:
+            if self._away is _Away.NO:
                 self._deadline.set(self._limits.idle_timeout)
+            else:
+                self._leaving = True
+                self._say_away()
         if self.server.draining:
             self.server.request_ended()
 
@@ -362,8 +365,8 @@ class H2ServerConnection(ServerFlow):
 
     @property
     def busy(self) -> int:
-        """How many requests are in progress."""
-        return len(self.streams)
+        """How many requests are in progress; the last answer counts until the client has taken it and closed."""
+        return len(self.streams) + self._leaving
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -383,8 +386,9 @@ class H2ServerConnection(ServerFlow):
         self.flush()
 
     def _say_away(self) -> None:
-        self._away = _Away.SAID
-        self.protocol.go_away(self.protocol.highest_inbound_stream_id)
+        if self._away is not _Away.SAID:
+            self._away = _Away.SAID
+            self.protocol.go_away(self.protocol.highest_inbound_stream_id)
         self.flush()
         if not self.streams:
             self._close()

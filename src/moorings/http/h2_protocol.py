@@ -10,13 +10,20 @@ Fields are not checked by h2 but in ``h2_fields``, for the same reason. Frames t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, StreamReset
-from h2.exceptions import DenialOfServiceError, FrameDataMissingError, InvalidBodyLengthError, ProtocolError
+from h2.exceptions import (
+    DenialOfServiceError,
+    FrameDataMissingError,
+    InvalidBodyLengthError,
+    ProtocolError,
+    StreamClosedError,
+)
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hpack.exceptions import HPACKError
@@ -128,6 +135,16 @@ class ServerProtocol(H2Connection):
         """Prepare a GOAWAY after which streams in progress go on."""
         frame = GoAwayFrame(0, last_stream_id=last_stream, error_code=code, additional_data=reason.encode())
         self._data_to_send += frame.serialize()
+
+    def end_stream_with(self, stream_id: int, code: ErrorCodes) -> None:
+        """Reset a stream. Events are told when all that arrived has been taken in, so it may be over already."""
+        with suppress(StreamClosedError):
+            self.reset_stream(stream_id, code)
+
+    def open_window(self, stream_id: int, size: int) -> None:
+        """Let the client send more of a stream, if it still can."""
+        with suppress(StreamClosedError):
+            self.increment_flow_control_window(size, stream_id)
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         kind = type(frame)

@@ -208,7 +208,7 @@ class H2ServerStream:
     def _open_window(self) -> None:
         if self._held_back >= STREAM_WINDOW // 2 and not self.closed and not self.remote_ended:
             size, self._held_back = self._held_back, 0
-            self._connection.protocol.increment_flow_control_window(size, self.id)
+            self._connection.protocol.open_window(self.id, size)
             self._connection.flush_soon()
 
     def body_wanted(self) -> None:
@@ -428,7 +428,7 @@ class H2ServerStream:
         self.request = self.task = None
         self.due_in = self.due_out = None
         if not self.remote_ended:
-            connection.protocol.reset_stream(self.id, ErrorCodes.NO_ERROR)
+            connection.protocol.end_stream_with(self.id, ErrorCodes.NO_ERROR)
         body, self._body = self._body, None
         if body is not None:
             body.detach()
@@ -438,7 +438,7 @@ class H2ServerStream:
         """Break the exchange off."""
         if self.closed:
             return
-        self._connection.protocol.reset_stream(self.id, code)
+        self._connection.protocol.end_stream_with(self.id, code)
         self._connection.flush_soon()
         self.gone()
 
