@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -56,12 +57,13 @@ class AdminClient:
 
 
 class Exchange:
-    """One request and its answer; a context manager. ``send`` may be called from another thread than ``values``."""
+    """One request and its answer; a context manager. ``send`` may be called from any thread."""
 
     def __init__(self, data: Path, path: str, params: Mapping[str, Any] | None, *, input_follows: bool = False) -> None:
         self._data = data
         self._response: http.client.HTTPResponse | None = None
         body = json.dumps(params or {}).encode() + b"\n"
+        self._sending = threading.Lock()
         self._connection = http.client.HTTPConnection("moorings")
         self._connection.sock = connected(data)
         try:
@@ -94,10 +96,12 @@ class Exchange:
 
     def send_end(self) -> None:
         """No further line follows. Raises OSError."""
-        self._connection.send(b"0\r\n\r\n")
+        with self._sending:
+            self._connection.send(b"0\r\n\r\n")
 
     def _send(self, chunk: bytes) -> None:
-        self._connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        with self._sending:
+            self._connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
 
     def value(self) -> Any:
         """The whole answer."""
@@ -110,12 +114,19 @@ class Exchange:
     def values(self) -> Iterator[Any]:
         """The answer's lines."""
         response = self._head()
-        try:
-            while line := response.readline():
+        rest = b""
+        while data := self._read(response):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
                 value = json.loads(line)
                 if isinstance(value, dict) and "error" in value:
                     raise AdminError(value["error"])
                 yield value
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """What has come of the body; empty at its end, and at no other time (unlike ``readline`` and iteration)."""
+        try:
+            return response.read1(65536)
         except (OSError, http.client.HTTPException) as error:
             raise gone(self._data) from error
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from moorings.cli import containers, doctor, queues, workflows
+from moorings.cli import containers, doctor, executing, queues, workflows
 from moorings.cli.admin_listening import HostPort, admin_options
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ def moorings() -> None:
     """The group; its help is HELP."""
 
 
-moorings.add_command(containers.ps)
+for command in (containers.ps, containers.logs, executing.execute, containers.stop, containers.destroy):
+    moorings.add_command(command)
 moorings.add_command(doctor.doctor)
 moorings.add_command(doctor.image)
 moorings.add_command(queues.queue)

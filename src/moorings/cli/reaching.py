@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+TIMED_OUT = 124
+"""The exit code of a command that took longer than it may, as of timeout(1)."""
+
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
-def asks_platform(command: Callable[..., None]) -> Callable[..., None]:
+def asks_platform(command: Callable[..., None], *, failure: int = 1) -> Callable[..., None]:
     """A command whose first parameter is the AdminClient of the platform that its options mean.
 
-    Raises ClickException for what goes wrong: exit code 1, and a sentence with the next step; with ``--json`` the
-    problem details go to standard output.
+    Ends with the exit code ``failure`` and a sentence with the next step where there is no platform or it refuses; with
+    ``--json`` the problem details go to standard output.
     """
 
     @click.option(
-        "-f",
         "--file",
         "worker",
         type=click.Path(path_type=Path),
@@ -51,14 +53,20 @@ def asks_platform(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(_client(worker, config, data_dir), *args, **params)
         except AdminError as error:
+            code = TIMED_OUT if error.code == "exec_timeout" else failure
             if params.get("as_json"):
                 click.echo(json.dumps(error.problem))
-                sys.exit(1)
-            raise click.ClickException(str(error)) from None
+                sys.exit(code)
+            _fail(error, code)
         except NoPlatform as error:
-            raise click.ClickException(str(error)) from None
+            _fail(error, failure)
 
     return reaching
+
+
+def _fail(error: Exception, code: int) -> NoReturn:
+    click.ClickException(str(error)).show()
+    sys.exit(code)
 
 
 def _client(worker: Path | None, config: Path | None, data_dir: Path | None) -> AdminClient:

@@ -93,6 +93,9 @@ class ContainerRecords(Protocol):
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         """A container's record. Raises StoreError."""
 
+    async def page(self, after: tuple[str, bytes], limit: int) -> list[ContainerRecord]:
+        """The ``limit`` records that follow a class and an id, in their order. Raises StoreError."""
+
     async def unfinished(self) -> list[ContainerRecord]:
         """The records with a token. Raises StoreError."""
 
@@ -113,6 +116,10 @@ _WRITE = (
     "ON CONFLICT (class_name, object_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _NAMES[2:])
 )
 _FIND = f"SELECT {_COLUMNS} FROM container WHERE class_name = ? AND object_id = ?"
+_PAGE = (
+    f"SELECT {_COLUMNS} FROM container WHERE class_name > ? OR (class_name = ? AND object_id > ?) "
+    "ORDER BY class_name, object_id LIMIT ?"
+)
 _EXIT_COLUMNS = "token, class_name, object_id, name, code, reason, at"
 _END = f"INSERT INTO container_exit ({_EXIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (token) DO NOTHING"
 _TOLD = "DELETE FROM container_exit WHERE token = ?"
@@ -145,6 +152,11 @@ class StoredRecords:
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         rows = await self._store.read(_FIND, (class_name, object_id))
         return _record(rows[0]) if rows else None
+
+    async def page(self, after: tuple[str, bytes], limit: int) -> list[ContainerRecord]:
+        class_name, object_id = after
+        rows = await self._store.read(_PAGE, (class_name, class_name, object_id, limit))
+        return [_record(row) for row in rows]
 
     async def unfinished(self) -> list[ContainerRecord]:
         return [_record(row) for row in await self._store.read(_UNFINISHED)]

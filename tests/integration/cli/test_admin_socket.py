@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.cli import moorings
 from tests.support.platform import Platform
 from tests.support.raw import get
 
@@ -22,20 +21,6 @@ class Default(WorkerEntrypoint):
     async def fetch(self, request):
         return Response(request.url.path)
 """
-
-
-def moorings(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    command = str(Path(sysconfig.get_path("scripts")) / "moorings")
-    return subprocess.run(
-        [command, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=30,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ class MemoryRecords:
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         return self.rows.get((class_name, object_id))
 
+    async def page(self, after: tuple[str, bytes], limit: int) -> list[ContainerRecord]:
+        return [self.rows[key] for key in sorted(self.rows) if key > after][:limit]
+
     async def unfinished(self) -> list[ContainerRecord]:
         return [record for record in self.rows.values() if record.token is not None]
 
