@@ -185,7 +185,7 @@ def test_a_terminal_is_raw_has_the_right_size_and_is_restored(platform: Platform
         terminal.expect(b"resized")
         terminal.type(b"echo go''ing; sleep 3005\n")
         terminal.expect(b"going")
-        wait_until(lambda: sleepers(platform, "3005"), "the program sleeps")  # until then the shell's child isn't it yet
+        wait_until(lambda: sleepers(platform, "3005"), "the program sleeps")
         terminal.type(b"\x03")  # Ctrl-C is for the program inside
         terminal.type(b"echo still he''re; exit 9\n")
         terminal.expect(b"still here")
