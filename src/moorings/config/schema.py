@@ -95,6 +95,7 @@ class ContainerEntry(Struct, frozen=True, kw_only=True):
     name: Annotated[str | None, _text] = None
     image: Annotated[str | None, Expect("a folder, a Dockerfile or an image reference", _some)] = None
     max_instances: Annotated[int | None, _count] = None
+    warm_spares: Annotated[int | None, Expect("an integer of at least 0", _between(0))] = None
     instance_type: Annotated[str | InstanceSize | None, Expect('a name such as "basic", or a table of sizes')] = None
     image_vars: Annotated[dict[str, Annotated[str, Expect("a text")]] | None, _texts_by_name] = None
     sandbox: Annotated[dict[str, Any] | None, Expect("a table")] = None

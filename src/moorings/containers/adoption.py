@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from moorings.containers.controller import Controller
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import UP, Move, Status
-from moorings.containers.records import ContainerRecord
+from moorings.containers.records import ContainerRecord, SpareRecord
 from moorings.runtimes.base import Exit, ExitReason, Found, Running
 
 LOST_CODE = 137
@@ -25,12 +25,20 @@ class Plan:
     adopt: Sequence[tuple[ContainerRecord, Running]]
     unborn: Sequence[ContainerRecord]
     ended: Sequence[tuple[ContainerRecord, Running | None, Exit]]
+    spares: Sequence[tuple[SpareRecord, Running]]
     orphans: Sequence[Running]
+    lost_spares: Sequence[str]
     forget: Sequence[str]
 
 
-def plan(found: Found, records: Sequence[ContainerRecord], classes: Collection[str], now: float) -> Plan:
-    """Who is adopted, whose end is told, and who belongs to nobody."""
+def plan(
+    found: Found,
+    records: Sequence[ContainerRecord],
+    classes: Collection[str],
+    now: float,
+    spares: Sequence[SpareRecord] = (),
+) -> Plan:
+    """Who is adopted, whose end is told, who is still a spare, and who belongs to nobody."""
     claims: Mapping[str, ContainerRecord] = {
         record.token: record for record in records if record.token is not None and record.class_name in classes
     }
@@ -49,11 +57,19 @@ def plan(found: Found, records: Sequence[ContainerRecord], classes: Collection[s
         else:
             ended.append((record, None, Exit(LOST_CODE, ExitReason.PLATFORM, now)))
     adopted = {record.token for record, _ in adopt}
+    kept = [
+        (spare, running[spare.token])
+        for spare in spares
+        if spare.token in running and spare.token not in claims and spare.class_name in classes
+    ]
+    known = {spare.token for spare, _ in kept}
     return Plan(
         adopt=adopt,
         unborn=unborn,
         ended=ended,
-        orphans=[one for token, one in running.items() if token not in adopted],
+        spares=kept,
+        orphans=[one for token, one in running.items() if token not in adopted and token not in known],
+        lost_spares=[spare.token for spare in spares if spare.token not in known],
         forget=[token for token in ends if token not in claims],
     )
 

@@ -6,9 +6,10 @@ A store that refuses a write is reported, and the container goes on: what runs m
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from moorings.containers.lifecycle import DOWN, UP
+from moorings.containers.lifecycle import DOWN, UP, Status
 from moorings.containers.records import ContainerRecord, PendingExit
 from moorings.errors import StoreError
 from moorings.runtimes.base import Exit
@@ -30,14 +31,23 @@ class Bookkeeping:
         self.recalled = False
         """Whether memory knows what the store does."""
 
+    def claim(self) -> Awaitable[None] | None:
+        """Store that the incarnation, a spare until now, runs as this object's. Returns as ``write``."""
+        record = replace(self._record(), status=Status.RUNNING)
+        return self._reported(lambda: self._controller.service.records.claim(record))
+
     def write(self) -> Awaitable[None] | None:
         """Store the state as it is now. Returns what to await until that is durable."""
+        record = self._record()
+        return self._reported(lambda: self._controller.service.records.write(record))
+
+    def _record(self) -> ContainerRecord:
         controller = self._controller
         self._kept_activity = controller.activity.last
         incarnation = controller.incarnation
         clock = controller.service.clock
         idle = 0.0 if controller.activity.in_flight else clock.monotonic() - controller.activity.last
-        record = ContainerRecord(
+        return ContainerRecord(
             class_name=controller.subject.class_name,
             object_id=controller.activation.id.raw,
             name=controller.subject.name,
@@ -49,7 +59,6 @@ class Bookkeeping:
             kill_at=None if incarnation is None else incarnation.kill_at,
             started=incarnation is not None and incarnation.started,
         )
-        return self._reported(lambda: controller.service.records.write(record))
 
     def ended(self, token: str, exit: Exit) -> None:
         """Store that ``on_exit`` has to run."""

@@ -11,6 +11,7 @@ from yarl import URL
 
 from moorings.containers.executing import ExecEvent, ExecResult, Input, exec_events, exec_result, exec_spec
 from moorings.containers.lifecycle import State
+from moorings.containers.options import set_overridden
 from moorings.containers.reading import read_logs
 from moorings.containers.traffic import send
 from moorings.errors import WorkerError
@@ -85,6 +86,9 @@ class Container(DurableObject):
     max_instances: int = 100
     """How many containers of this class may run at once; further requests wait 8 s for a place."""
 
+    warm_spares: int = 0
+    """How many containers to keep started that belong to no name yet; the first request to a name takes one."""
+
     stop_grace: str | float | timedelta = "15m"
     """Time between the stop signal and SIGKILL."""
 
@@ -93,6 +97,7 @@ class Container(DurableObject):
     def __new__(cls, ctx: DurableObjectState, env: Any) -> Container:
         self = super().__new__(cls)
         self._controller = ctx.services["controller"]
+        set_overridden(self, self._controller.options)
         return self
 
     # --- requests ---------------------------------------------------------------------------------------------------

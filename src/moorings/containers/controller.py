@@ -27,6 +27,7 @@ from moorings.containers.records import ContainerRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.signals import signal_number
 from moorings.containers.slots import Slots
+from moorings.containers.spares import SparePool
 from moorings.containers.starting import Starting
 from moorings.containers.waiting import first_of, wait_for
 from moorings.errors import ConfigError, ContainerNotRunning, PortNotReady
@@ -42,12 +43,18 @@ class Controller:
     """Drives one container. Lives as long as its object is in memory; the user's instance may come and go meanwhile."""
 
     def __init__(
-        self, activation: Activation, options: ContainerOptions, slots: Slots, service: ContainerService
+        self,
+        activation: Activation,
+        options: ContainerOptions,
+        slots: Slots,
+        spares: SparePool,
+        service: ContainerService,
     ) -> None:
         self.activation = activation
         self.options = options
         self.service = service
         self.slots = slots
+        self.spares = spares
         self.status = Status.STOPPED
         self.last_change = service.clock.time()
         self.exit_code: int | None = None
@@ -181,21 +188,11 @@ class Controller:
 
     def pool(self, incarnation: Incarnation, port: int) -> UpstreamPool:
         """The connections to one declared port of an incarnation that exists."""
-        pool = incarnation.pools.get(port)
-        if pool is None:
-            assert incarnation.running is not None
-            address = incarnation.running.addresses[port]
-            pool = incarnation.pools[port] = UpstreamPool(address.host, address.port, clock=self.service.clock)
-        return pool
+        return incarnation.pool(port, self.service.clock)
 
     def h2_pool(self, incarnation: Incarnation, port: int) -> H2Pool:
         """The same for HTTP/2."""
-        pool = incarnation.h2_pools.get(port)
-        if pool is None:
-            assert incarnation.running is not None
-            address = incarnation.running.addresses[port]
-            pool = incarnation.h2_pools[port] = H2Pool(address.host, address.port, clock=self.service.clock)
-        return pool
+        return incarnation.h2_pool(port, self.service.clock)
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
@@ -315,14 +312,19 @@ class Controller:
 
     # --- moves and hooks ----------------------------------------------------------------------------------------------
 
-    def move(self, move: Move, *, exit_code: int | None = None) -> Awaitable[None] | None:
-        """Make a move, record it and tell it. Returns what to await until the record is durable."""
+    def move(
+        self, move: Move, *, exit_code: int | None = None, write: Callable[[], Awaitable[None] | None] | None = None
+    ) -> Awaitable[None] | None:
+        """Make a move, record it (by ``write`` where that is given) and tell it.
+
+        Returns what to await until the record is durable.
+        """
         old = self.status
         self.status = lifecycle.after(old, move)
         self.last_change = self.service.clock.time()
         if move in (Move.START, Move.EXIT, Move.EXIT_WITH_CODE):
             self.exit_code = exit_code
-        recorded = self.books.write()
+        recorded = (write or self.books.write)()
         self.service.observer.notify(
             StateChanged(self.subject, str(old), str(self.status), self.exit_code, self.last_change)
         )

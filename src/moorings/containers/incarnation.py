@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from typing import Any
 
+from moorings.clock import Clock
 from moorings.proxy import H2Pool, Tunnel, UpstreamPool
 from moorings.runtimes.base import Exit, Running
 
@@ -63,6 +64,24 @@ class Incarnation:
         """Whether ``on_start`` has run."""
         self.kill_at: float | None = None
         """When SIGKILL follows the signal that was sent, in Unix seconds."""
+
+    def pool(self, port: int, clock: Clock) -> UpstreamPool:
+        """The connections to one declared port; its program must exist."""
+        pool = self.pools.get(port)
+        if pool is None:
+            assert self.running is not None
+            address = self.running.addresses[port]
+            pool = self.pools[port] = UpstreamPool(address.host, address.port, clock=clock)
+        return pool
+
+    def h2_pool(self, port: int, clock: Clock) -> H2Pool:
+        """The same for HTTP/2."""
+        pool = self.h2_pools.get(port)
+        if pool is None:
+            assert self.running is not None
+            address = self.running.addresses[port]
+            pool = self.h2_pools[port] = H2Pool(address.host, address.port, clock=clock)
+        return pool
 
     def tunnel_ended(self, tunnel: Tunnel) -> None:
         """One of ``tunnels`` is over."""

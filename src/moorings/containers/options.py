@@ -68,8 +68,11 @@ class ContainerOptions:
     sleep_action: SleepAction
     stop_grace: float
     max_instances: int
+    warm_spares: int
     ping_endpoint: str | None
     h2c_ports: frozenset[int]
+    overridden: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, compare=False)
+    """Of ``entrypoint``, ``env_vars`` and ``labels`` those of which the configuration file says something."""
 
     @property
     def awaited_ports(self) -> tuple[int, ...]:
@@ -202,6 +205,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError
+    return value
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError
@@ -256,8 +265,14 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
         sleep_action=reader.read("sleep_action", '"stop" or "pause"', _sleep_action) or SleepAction.STOP,
         stop_grace=reader.read("stop_grace", duration, _positive_duration) or 1.0,
         max_instances=reader.read("max_instances", "a whole number of at least 1", _count) or 1,
+        warm_spares=reader.read("warm_spares", "a whole number of at least 0", _number) or 0,
         ping_endpoint=ping,
         h2c_ports=frozenset(h2c),
+        overridden={
+            name: getattr(start, name)
+            for name in ("entrypoint", "env_vars", "labels")
+            if overrides is not None and name in overrides.values
+        },
     )
     if not entrypoint and image is None:
         reader.mistakes.append(
@@ -287,6 +302,12 @@ def hook_mistakes(cls: type, hooks: Mapping[str, tuple[str, ...]] = HOOK_PARAMET
             has = f"{hook}{inspect.signature(method)}"
             mistakes.append(f"{cls.__name__}.{has} can't be called: the hook is {wanted}, plain or async")
     return mistakes
+
+
+def set_overridden(instance: Any, options: ContainerOptions) -> None:
+    """Give an instance what the configuration file says of how its class is started, so that its own code finds it."""
+    for name, value in options.overridden.items():
+        setattr(instance, name, list(value) if name == "entrypoint" else dict(value))
 
 
 def checked_entrypoint(instance: Any) -> tuple[str, ...]:

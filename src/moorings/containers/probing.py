@@ -7,7 +7,7 @@ A port is ready when something accepts connections on it, the listener belongs t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from moorings.containers import readiness
 from moorings.containers.waiting import wait_for
@@ -16,14 +16,28 @@ from moorings.http import Request
 from moorings.proxy import forward, forward_h2
 
 if TYPE_CHECKING:
-    from moorings.containers.controller import Controller
     from moorings.containers.incarnation import Incarnation
+    from moorings.containers.options import ContainerOptions
+    from moorings.containers.service import ContainerService
+    from moorings.objects.tasks import Tasks
+    from moorings.observer import Subject
 
 TAIL_LINES = 20
 """How many of a container's last lines an error about it carries."""
 
 
-async def probe(controller: Controller, incarnation: Incarnation, port: int) -> None:
+class Owner(Protocol):
+    """Whose container is probed: an object's controller, or the pool of spares."""
+
+    @property
+    def subject(self) -> Subject: ...
+
+    service: ContainerService
+    options: ContainerOptions
+    tasks: Tasks
+
+
+async def probe(owner: Owner, incarnation: Incarnation, port: int) -> None:
     """Wait until one port is ready and note it in ``open_ports``.
 
     Raises PortNotReady when its budget is used up, and what ``why_gone`` says where the container ends meanwhile.
@@ -33,7 +47,7 @@ async def probe(controller: Controller, incarnation: Incarnation, port: int) -> 
     address = running.addresses.get(port)
     if address is None:
         raise ConfigError(
-            f"{controller.subject.label} was started before its class declared port {port}; stop it, and the next "
+            f"{owner.subject.label} was started before its class declared port {port}; stop it, and the next "
             "request starts it with the port"
         )
     stolen = silent = False
@@ -42,19 +56,19 @@ async def probe(controller: Controller, incarnation: Incarnation, port: int) -> 
         nonlocal stolen, silent
         if not await readiness.accepts(address):
             return False
-        stolen = not await controller.service.runtime.owns_listener(incarnation.token, port)
+        stolen = not await owner.service.runtime.owns_listener(incarnation.token, port)
         if stolen:
             return False
-        if controller.options.ping_endpoint is None or port != controller.options.fetch_port:
+        if owner.options.ping_endpoint is None or port != owner.options.fetch_port:
             return True
-        silent = not await _ping(controller, incarnation, port, deadline - controller.service.clock.monotonic())
+        silent = not await _ping(owner, incarnation, port, deadline - owner.service.clock.monotonic())
         return not silent
 
-    budget = controller.service.budgets.ports
-    deadline = controller.service.clock.monotonic() + budget
+    budget = owner.service.budgets.ports
+    deadline = owner.service.clock.monotonic() + budget
     try:
         outcome = await readiness.wait_until_ready(
-            check, exited=incarnation.exited, timeout=budget, clock=controller.service.clock
+            check, exited=incarnation.exited, timeout=budget, clock=owner.service.clock
         )
     finally:
         incarnation.probes.pop(port, None)
@@ -62,29 +76,29 @@ async def probe(controller: Controller, incarnation: Incarnation, port: int) -> 
         case readiness.Outcome.READY:
             incarnation.open_ports.add(port)
         case readiness.Outcome.EXITED:
-            raise await why_gone(controller, incarnation)
+            raise await why_gone(owner, incarnation)
         case readiness.Outcome.TIMED_OUT:
             why = "nothing accepts connections"
             if stolen:
                 why = "a process that is not the container's listens there"
             elif silent:
-                why = f"no HTTP answer to {controller.options.ping_endpoint}"
+                why = f"no HTTP answer to {owner.options.ping_endpoint}"
             raise PortNotReady(
-                f"{controller.subject.label}: port {port} was not ready {budget:g} s after its start: {why} on "
+                f"{owner.subject.label}: port {port} was not ready {budget:g} s after its start: {why} on "
                 f"{address.host}:{address.port}; does the program listen on the port that PORT_{port} names?"
             )
 
 
-async def _ping(controller: Controller, incarnation: Incarnation, port: int, timeout: float) -> bool:
+async def _ping(owner: Owner, incarnation: Incarnation, port: int, timeout: float) -> bool:
     """Whether an HTTP answer, whatever its status, comes from the port within ``timeout`` seconds."""
 
     async def ask() -> bool:
-        request = Request(f"http://container/{(controller.options.ping_endpoint or '').lstrip('/')}")
+        request = Request(f"http://container/{(owner.options.ping_endpoint or '').lstrip('/')}")
         try:
-            if port in controller.options.h2c_ports:
-                response = await forward_h2(request, controller.h2_pool(incarnation, port))
+            if port in owner.options.h2c_ports:
+                response = await forward_h2(request, incarnation.h2_pool(port, owner.service.clock))
             else:
-                response = await forward(request, controller.pool(incarnation, port))
+                response = await forward(request, incarnation.pool(port, owner.service.clock))
             await response.bytes()
         except MooringsError:
             return False
@@ -92,7 +106,7 @@ async def _ping(controller: Controller, incarnation: Incarnation, port: int, tim
 
     asking = asyncio.ensure_future(ask())
     try:
-        answered, outcome = await wait_for(controller.service.clock, asking, timeout)
+        answered, outcome = await wait_for(owner.service.clock, asking, timeout)
     finally:
         if not asking.done():
             asking.cancel()
@@ -100,18 +114,18 @@ async def _ping(controller: Controller, incarnation: Incarnation, port: int, tim
     return answered and outcome
 
 
-async def why_gone(controller: Controller, incarnation: Incarnation) -> Exception:
+async def why_gone(owner: Owner, incarnation: Incarnation) -> Exception:
     """Why an incarnation that was waited for isn't there."""
     if incarnation.start_error is not None:
         return incarnation.start_error
     if incarnation.stopping or not incarnation.exited.done():
-        return ContainerNotRunning(f"{controller.subject.label} was stopped while it was starting; try again")
+        return ContainerNotRunning(f"{owner.subject.label} was stopped while it was starting; try again")
     exit = incarnation.exited.result()
     if incarnation.last_words is None:
-        tail = controller.service.runtime.tail(incarnation.token, TAIL_LINES)
-        incarnation.last_words = controller.tasks.spawn("tail", tail, shared=True)
+        tail = owner.service.runtime.tail(incarnation.token, TAIL_LINES)
+        incarnation.last_words = owner.tasks.spawn("tail", tail, shared=True)
     return ContainerFailedToStart(
-        f"{controller.subject.label} ended with exit code {exit.code} ({exit.reason}) before it was ready",
+        f"{owner.subject.label} ended with exit code {exit.code} ({exit.reason}) before it was ready",
         exit_code=exit.code,
         output=await asyncio.shield(incarnation.last_words),
     )

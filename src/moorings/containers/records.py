@@ -48,6 +48,17 @@ MIGRATIONS = (
                )""",
         ),
     ),
+    Migration(
+        "containers",
+        2,
+        (
+            """CREATE TABLE container_spare (
+                 token TEXT PRIMARY KEY,
+                 class_name TEXT NOT NULL,
+                 options TEXT NOT NULL
+               )""",
+        ),
+    ),
 )
 
 
@@ -84,11 +95,32 @@ class PendingExit:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class SpareRecord:
+    """A container that belongs to no object yet. ``options`` is the fingerprint of what it was started with."""
+
+    token: str
+    class_name: str
+    options: str
+
+
 class ContainerRecords(Protocol):
     """Where records are kept."""
 
     def write(self, record: ContainerRecord) -> Commit | None:
         """Store a record, replacing the container's last one. None where it is kept already."""
+
+    def claim(self, record: ContainerRecord) -> Commit | None:
+        """Store the record of a container that has been a spare until now, and is none any more: both or neither."""
+
+    def spare(self, record: SpareRecord) -> Commit | None:
+        """Keep a spare."""
+
+    def no_spare(self, token: str) -> Commit | None:
+        """A spare is no more."""
+
+    async def spares(self) -> list[SpareRecord]:
+        """The spares. Raises StoreError."""
 
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         """A container's record. Raises StoreError."""
@@ -124,6 +156,12 @@ _EXIT_COLUMNS = "token, class_name, object_id, name, code, reason, at"
 _END = f"INSERT INTO container_exit ({_EXIT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (token) DO NOTHING"
 _TOLD = "DELETE FROM container_exit WHERE token = ?"
 _UNTOLD = f"SELECT {_EXIT_COLUMNS} FROM container_exit"
+_SPARE = (
+    "INSERT INTO container_spare (token, class_name, options) VALUES (?, ?, ?) "
+    "ON CONFLICT (token) DO UPDATE SET options = excluded.options"
+)
+_NO_SPARE = "DELETE FROM container_spare WHERE token = ?"
+_SPARES = "SELECT token, class_name, options FROM container_spare"
 _UNFINISHED = f"SELECT {_COLUMNS} FROM container WHERE token IS NOT NULL"
 
 
@@ -135,6 +173,23 @@ class StoredRecords:
         self._failed = failed
 
     def write(self, record: ContainerRecord) -> Commit | None:
+        return self._write(record, self._group(f"{record.class_name}/{record.name}"))
+
+    def claim(self, record: ContainerRecord) -> Commit | None:
+        group = self._group(f"{record.class_name}/{record.name}")
+        group.write(_NO_SPARE, (record.token,))
+        return self._write(record, group)
+
+    def spare(self, record: SpareRecord) -> Commit | None:
+        return self._group(record.token).write(_SPARE, (record.token, record.class_name, record.options))
+
+    def no_spare(self, token: str) -> Commit | None:
+        return self._group(token).write(_NO_SPARE, (token,))
+
+    async def spares(self) -> list[SpareRecord]:
+        return [SpareRecord(*row) for row in await self._store.read(_SPARES)]
+
+    def _write(self, record: ContainerRecord, group: Group) -> Commit:
         row = (
             record.class_name,
             record.object_id,
@@ -147,7 +202,7 @@ class StoredRecords:
             record.kill_at,
             int(record.started),
         )
-        return self._group(f"{record.class_name}/{record.name}").write(_WRITE, row)
+        return group.write(_WRITE, row)
 
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         rows = await self._store.read(_FIND, (class_name, object_id))

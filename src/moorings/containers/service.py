@@ -12,6 +12,7 @@ from moorings.runtimes.base import ContainerRuntime, Exit, Stream
 
 if TYPE_CHECKING:
     from moorings.containers.controller import Controller
+    from moorings.containers.spares import SparePool
 
 KEEP_ACTIVITY = 5.0
 """Seconds between the times at which activity clocks are stored, all that moved in one commit."""
@@ -73,6 +74,7 @@ class ContainerService:
         self.budgets = budgets or Budgets()
         self.images: Images = NoImages()
         self._controllers: dict[str, Controller] = {}
+        self._spares: dict[str, SparePool] = {}
         self._keeping: TimerHandle | None = None
 
     def route(self, token: str, controller: Controller) -> None:
@@ -87,6 +89,14 @@ class ContainerService:
         if not self._controllers and self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
+
+    def route_spare(self, token: str, pool: SparePool) -> None:
+        """Send the events of a spare to its pool, from before it exists."""
+        self._spares[token] = pool
+
+    def unroute_spare(self, token: str) -> None:
+        """It is over, or no spare any more."""
+        self._spares.pop(token, None)
 
     def _keep_activity(self) -> None:
         self._keeping = self.clock.call_later(KEEP_ACTIVITY, self._keep_activity)
@@ -103,11 +113,13 @@ class ContainerService:
         controller = self._controllers.get(token)
         if controller is not None:
             controller.exited(token, exit)
+        elif (pool := self._spares.get(token)) is not None:
+            pool.exited(token, exit)
 
     def output(self, token: str, stream: Stream, line: str) -> None:
-        controller = self._controllers.get(token)
-        if controller is not None:
-            self.observer.notify(OutputLine(controller.subject, stream, line))
+        owner = self._controllers.get(token) or self._spares.get(token)
+        if owner is not None:
+            self.observer.notify(OutputLine(owner.subject, stream, line))
 
     def unavailable(self, reason: str) -> None:
         self.observer.notify(Notice("error", reason))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import RUNS, Move, Status
 from moorings.containers.options import checked_entrypoint, checked_environment
+from moorings.containers.spares import class_spec
 from moorings.containers.waiting import wait_for
-from moorings.errors import MooringsError, NoInstanceAvailable
+from moorings.errors import MooringsError, NoInstanceAvailable, RuntimeUnavailable
 from moorings.runtimes.base import StartSpec
 
 if TYPE_CHECKING:
@@ -62,10 +64,12 @@ class Starting:
 
     async def _start(self) -> Incarnation:
         controller = self._controller
-        incarnation = Incarnation()
         try:
             await controller.service.images.ready(controller.subject.class_name)
-            await controller.slots.acquire(controller.service.budgets.instance)
+            spare = controller.spares.take(self._spec("")) if controller.spares.ready else None
+            incarnation = spare or Incarnation()
+            if spare is None:
+                await controller.slots.acquire(controller.service.budgets.instance)
             try:
                 await self._spawn(incarnation)
             except BaseException:
@@ -88,19 +92,36 @@ class Starting:
         controller = self._controller
         controller.incarnation = incarnation
         controller.service.route(incarnation.token, controller)
-        intent = controller.move(Move.START, exit_code=None)
-        starting = controller.service.runtime.start(self._spec(incarnation.token))
-        incarnation.running = await self._within_budget(starting)
+        was_spare = incarnation.running is not None
+        if incarnation.running is None:
+            intent = controller.move(Move.START, exit_code=None)
+            starting = controller.service.runtime.start(self._spec(incarnation.token))
+            incarnation.running = await self._within_budget(starting)
+        else:
+            intent = controller.move(Move.START, exit_code=None, write=controller.books.claim)
         if intent is not None:
             await self._intended(incarnation, intent)
+        if was_spare:
+            await self._assign(incarnation)
         stopped = controller.status is Status.STOPPING
         if not stopped:
-            self.run_on_start(incarnation, controller.move(Move.SPAWNED))
+            recorded = controller.move(Move.SPAWNED)
+            self.run_on_start(incarnation, None if was_spare else recorded)
             controller.activity.renew()
             controller.activity.arm()
         incarnation.spawned.set_result(True)
         if incarnation.exited.done():
             controller.ended(incarnation, incarnation.exited.result())
+
+    async def _assign(self, incarnation: Incarnation) -> None:
+        """Tell the runtime whose container a spare is now. Where it goes away meanwhile, the container's end tells."""
+        subject, running = self._controller.subject, incarnation.running
+        assert running is not None
+        incarnation.running = replace(running, object_id=subject.object_id, name=subject.name)
+        try:
+            await self._controller.service.runtime.assign(incarnation.token, subject.object_id, subject.name)
+        except RuntimeUnavailable as error:
+            self._controller.activation.report("warm spare", error)
 
     async def _intended(self, incarnation: Incarnation, intent: Awaitable[None]) -> None:
         """The program exists; it counts once its intent is durable. Raises StoreError, and then leaves nothing."""
@@ -124,31 +145,24 @@ class Starting:
             raise
         if not done:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                return task.result()  # it exists after all
             label = controller.subject.label
             raise NoInstanceAvailable(f"{label} did not exist {budget:g} s after its start was asked for")
         return result
 
     def _spec(self, token: str) -> StartSpec:
         controller = self._controller
-        subject, start = controller.subject, controller.options.start
+        subject = controller.subject
         instance = controller.activation.instantiated()
-        return StartSpec(
-            token=token,
-            app=controller.service.app,
-            class_name=subject.class_name,
+        return replace(
+            class_spec(controller.service, controller.options, token),
             object_id=subject.object_id,
             name=subject.name,
             entrypoint=checked_entrypoint(instance),
-            directory=start.directory,
-            ports=start.ports,
             env=checked_environment(instance, "env_vars"),
-            image=controller.service.images.name(subject.class_name) or start.image,
             labels=checked_environment(instance, "labels"),
-            instance_type=start.instance_type,
-            enable_internet=start.enable_internet,
-            size=start.size,
-            sandbox=start.sandbox,
         )
 
     def run_on_start(self, incarnation: Incarnation, recorded: Awaitable[None] | None) -> None:

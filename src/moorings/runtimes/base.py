@@ -58,7 +58,10 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class StartSpec:
-    """Everything a runtime needs to start one incarnation."""
+    """Everything a runtime needs to start one incarnation.
+
+    ``object_id`` is empty where it belongs to no object yet (a warm spare): see ``ContainerRuntime.assign``.
+    """
 
     token: str
     app: str
@@ -272,6 +275,13 @@ class ContainerRuntime(Protocol):
 
     async def unpause(self, token: str) -> None:
         """Thaw it. Idempotent; nothing happens where it has ended. Raises RuntimeUnavailable."""
+
+    async def assign(self, token: str, object_id: str, name: str | None) -> None:
+        """A container that was started without an object (its ``object_id`` is empty) belongs to one from now on.
+
+        For whoever looks for an object's output; the store decides who owns a container, and a runtime that can't
+        change what it noted at the start ignores it. Idempotent. Raises RuntimeUnavailable.
+        """
 
     async def owns_listener(self, token: str, port: int) -> bool:
         """Whether the listener behind a declared port belongs to this container. True where that can't be otherwise."""

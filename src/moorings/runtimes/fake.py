@@ -13,6 +13,7 @@ import asyncio
 import itertools
 import signal
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from moorings.clock import Clock, SystemClock
 from moorings.errors import ContainerFailedToStart, ContainerNotRunning, RuntimeUnavailable
@@ -52,9 +53,9 @@ from moorings.runtimes.fake_exec import Echoes, FakeProgram, PrintsVariable, Ste
 class FakeMachine:
     """Where fake containers live. It outlives the runtimes that connect to it, one at a time.
 
-    ``started``, ``signals``, ``killed`` and ``pauses`` record what runtimes asked for, in order. ``script`` is a script
-    for every container, or a function that chooses one. ``pause_takes`` is in seconds of the clock; with
-    ``pause_fails``, pausing and unpausing raise RuntimeUnavailable with that text then.
+    ``started``, ``signals``, ``killed``, ``pauses`` and ``assigned`` record what runtimes asked for, in order.
+    ``script`` is a script for every container, or a function that chooses one. ``pause_takes`` is in seconds of the
+    clock; with ``pause_fails``, pausing and unpausing raise RuntimeUnavailable with that text then.
     """
 
     def __init__(self, clock: Clock | None = None, script: Script | ScriptFor | None = None) -> None:
@@ -63,6 +64,7 @@ class FakeMachine:
         self.started: list[StartSpec] = []
         self.signals: list[tuple[str, int]] = []
         self.killed: list[str] = []
+        self.assigned: list[tuple[str, str, str | None]] = []
         self.pauses: list[tuple[str, str]] = []
         self.pause_takes = 0.0
         self.pause_fails: str | None = None
@@ -137,6 +139,10 @@ class FakeMachine:
         self._containers[spec.token] = container
         self._latest[spec.class_name, spec.object_id] = container
         return container
+
+    def own(self, container: FakeContainer, object_id: str, name: str | None) -> None:
+        container.running = replace(container.running, object_id=object_id, name=name)
+        self._latest[container.spec.class_name, object_id] = container
 
     def latest(self, class_name: str, object_id: str) -> FakeContainer | None:
         return self._latest.get((class_name, object_id))
@@ -231,6 +237,12 @@ class FakeRuntime:
         container = self.machine.find(token)
         if container is not None and container.exit is None:
             container.kill(ExitReason.DESTROYED)
+
+    async def assign(self, token: str, object_id: str, name: str | None) -> None:
+        self.machine.assigned.append((token, object_id, name))
+        container = self.machine.find(token)
+        if container is not None:
+            self.machine.own(container, object_id, name)
 
     async def pause(self, token: str) -> None:
         self.machine.pauses.append(("pause", token))

@@ -13,8 +13,10 @@ from moorings.containers.controller import Controller
 from moorings.containers.handle import ContainerHandle
 from moorings.containers.lifecycle import RUNS
 from moorings.containers.options import ContainerOptions
+from moorings.containers.records import SpareRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.slots import Slots
+from moorings.containers.spares import SparePool
 from moorings.objects.activation import Activation
 from moorings.objects.durable_object import DurableObject
 from moorings.objects.namespace import Namespace
@@ -23,6 +25,7 @@ from moorings.objects.state import DurableObjectState
 from moorings.objects.storage import Storage
 from moorings.objects.timers import TimerOwner
 from moorings.observer import Observer
+from moorings.runtimes.base import Running
 from moorings.server.timing import ObjectAlarms, Timing
 from moorings.store import Store
 from moorings.worker.env import Env
@@ -61,8 +64,10 @@ class Objects:
         self._variables = dict(variables)
         self._options: dict[str, ContainerOptions] = {}
         self._slots: dict[str, Slots] = {}
+        self.spares: dict[str, SparePool] = {}
         self.namespaces: dict[str, Namespace] = {}
         self.env = Env({})
+        self._spares_open = False
         self.timing = (
             None if storage is None else Timing(storage.store, self.namespaces, clock=clock, observer=observer)
         )
@@ -92,6 +97,11 @@ class Objects:
                 self._slots[name].resize(options.max_instances)
             else:
                 self._slots[name] = Slots(name, options.max_instances, self._clock)
+                self.spares[name] = SparePool(options, self._slots[name], self._service)
+        for name, pool in self.spares.items():
+            pool.adopt_options(app.options.get(name))
+            if self._spares_open and name in app.options:
+                pool.open()
         for controller in self._service.controllers():
             new = app.options.get(controller.subject.class_name)
             if new is not None:
@@ -115,7 +125,9 @@ class Objects:
         services: dict[str, Any] = {}
         if issubclass(cls, Container):
             name = activation.subject.class_name
-            controller = Controller(activation, self._options[name], self._slots[name], self._service)
+            controller = Controller(
+                activation, self._options[name], self._slots[name], self.spares[name], self._service
+            )
             activation.hosted = controller
             services["controller"] = controller
             services["container"] = ContainerHandle(controller)
@@ -145,12 +157,35 @@ class Objects:
         """The names of the classes that have containers."""
         return self._options.keys()
 
+    def restore_spare(self, record: SpareRecord, running: Running) -> bool:
+        """Keep a spare that the platform had before, unless it is outdated or one too many."""
+        return self.spares[record.class_name].restore(record, running)
+
+    def open_spares(self) -> None:
+        """From now on keep as many warm spares as the classes want."""
+        self._spares_open = True
+        for pool in self.spares.values():
+            pool.open()
+
+    def hold_spares(self) -> None:
+        """Start none any more: the platform is about to stop."""
+        self._spares_open = False
+        for pool in self.spares.values():
+            pool.hold()
+
+    def replace_spares(self, classes: Mapping[str, float]) -> None:
+        """Replace the spares of some classes that were started before a Unix time."""
+        for name, before in classes.items():
+            if name in self.spares:
+                self.spares[name].replace_older(before)
+
     def activations(self) -> list[Activation]:
         """Every activation in memory."""
         return [activation for namespace in self.namespaces.values() for activation in namespace.live()]
 
     async def shutdown(self) -> None:
         """Put every object away; containers are left as they are."""
+        await asyncio.gather(*(pool.close() for pool in self.spares.values()))
         await asyncio.gather(*(self._shutdown(namespace) for namespace in self.namespaces.values()))
 
     async def _shutdown(self, namespace: Namespace) -> None:

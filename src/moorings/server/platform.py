@@ -186,6 +186,7 @@ class Platform:
         routes = all_routes(AdminParts(app.name, self.url, self._service, self._objects, *managed))
         self._admin = AdminServer(self._folder.path, routes, clock=self.clock, observer=self.observer)
         await self._admin.open()
+        self._objects.open_spares()
         garbage.settle()
 
     async def _have_images(self, app: Application) -> None:
@@ -273,6 +274,7 @@ class Platform:
         ``classes`` has names of classes and Unix times: what was started after that is left running.
         """
         assert self._service is not None
+        assert self._objects is not None
         running = [
             controller
             for controller in self._service.controllers()
@@ -281,6 +283,7 @@ class Platform:
         if self._images is not None:
             self._images.outdated(classes)
             self._images.prepare_in_background()
+        self._objects.replace_spares(classes)
         await asyncio.gather(*(controller.stop() for controller in running))
         return running
 
@@ -309,6 +312,8 @@ class Platform:
         then, so the process has to be ended.
         """
         stop_containers = self.options.mode is Mode.DEV or self.options.stop_containers
+        if self._objects is not None:
+            self._objects.hold_spares()
         if self._server is not None and self._service is not None:
             if not stop_containers:
                 await asyncio.gather(self._drain(), self._end_upgraded())

@@ -143,6 +143,10 @@ class Runtimes:
         if token in self._owners:
             await self._owners[token].kill(token)
 
+    async def assign(self, token: str, object_id: str, name: str | None) -> None:
+        if token in self._owners:
+            await self._owners[token].assign(token, object_id, name)
+
     async def pause(self, token: str) -> None:
         if token in self._owners:
             await self._owners[token].pause(token)

@@ -85,12 +85,12 @@ def die_at_move(fatal: Move, moment: str) -> None:
     """At a move of the container: ``before`` it, when its record is ``queued``, or when that is ``durable``."""
     original = Controller.move
 
-    def patched(self: Controller, move: Move, *, exit_code: int | None = None) -> Awaitable[None] | None:
+    def patched(self: Controller, move: Move, **how: Any) -> Awaitable[None] | None:
         if move is not fatal:
-            return original(self, move, exit_code=exit_code)
+            return original(self, move, **how)
         if moment == "before":
             die()
-        recorded = original(self, move, exit_code=exit_code)
+        recorded = original(self, move, **how)
         assert isinstance(recorded, Commit)
         if moment == "queued":
             die()

@@ -12,8 +12,9 @@ from moorings.clock import ManualClock
 from moorings.containers.container import Container
 from moorings.containers.controller import Controller
 from moorings.containers.options import read_options
-from moorings.containers.records import ContainerRecord, PendingExit
+from moorings.containers.records import ContainerRecord, PendingExit, SpareRecord
 from moorings.containers.service import Budgets, ContainerService
+from moorings.containers.spares import SparePool
 from moorings.observer import ErrorReported, Recorder, StateChanged
 from moorings.runtimes.base import OnClose
 from moorings.runtimes.fake import FakeMachine, FakeRuntime, Script, ScriptFor
@@ -32,10 +33,26 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, bytes], ContainerRecord] = {}
         self.exits: dict[str, PendingExit] = {}
+        self.spare_rows: dict[str, SpareRecord] = {}
 
     def write(self, record: ContainerRecord) -> Commit | None:
         self.rows[record.class_name, record.object_id] = record
         return None
+
+    def claim(self, record: ContainerRecord) -> Commit | None:
+        self.spare_rows.pop(record.token or "", None)
+        return self.write(record)
+
+    def spare(self, record: SpareRecord) -> Commit | None:
+        self.spare_rows[record.token] = record
+        return None
+
+    def no_spare(self, token: str) -> Commit | None:
+        self.spare_rows.pop(token, None)
+        return None
+
+    async def spares(self) -> list[SpareRecord]:
+        return list(self.spare_rows.values())
 
     async def find(self, class_name: str, object_id: bytes) -> ContainerRecord | None:
         return self.rows.get((class_name, object_id))
@@ -90,6 +107,11 @@ class Harness:
     def stub(self, name: str = "a") -> Any:
         return self.namespace.get_by_name(name)
 
+    @property
+    def pool(self) -> SparePool:
+        """The warm spares of the class."""
+        return self.objects.spares[self.cls.__name__]
+
     def controller(self, name: str = "a") -> Controller:
         hosted = self.namespace.activate(self.namespace.id_from_name(name)).hosted
         assert isinstance(hosted, Controller)
@@ -126,13 +148,14 @@ class Harness:
     async def open(self) -> None:
         found = await self.runtime.open(self.service)
         await adopt_all(found, service=self.service, objects=self.objects, clock=self.clock, observer=self.recorder)
+        self.objects.open_spares()
 
     async def restarted(self, cls: type[Container] | None = None) -> Harness:
         """The platform is gone at once, as by kill -9, and a new one has started on the same machine and records."""
-        rows, exits = dict(self.records.rows), dict(self.records.exits)
+        rows, exits, spares = dict(self.records.rows), dict(self.records.exits), dict(self.records.spare_rows)
         await self.runtime.close(OnClose.KEEP)
         await self.objects.shutdown()
-        self.records.rows, self.records.exits = rows, exits
+        self.records.rows, self.records.exits, self.records.spare_rows = rows, exits, spares
         new = Harness(cls or self.cls, self.machine.script, after=self)
         await new.open()
         return new

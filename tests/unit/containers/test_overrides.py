@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from moorings.containers.container import Container
 from moorings.containers.options import ContainerOptions, Overrides, read_options
 from moorings.errors import ConfigError
+from moorings.runtimes.fake import Script
+from tests.unit.containers.support import harness
 
 
 class Base(Container):
@@ -93,3 +96,15 @@ def test_the_file_can_say_what_to_run() -> None:
     cls = type("Bare", (Container,), {})
     options = read_options(cls, Path("/srv"), Overrides("containers[0]", {"entrypoint": ["server"]}))
     assert options.start.entrypoint == ("server",)
+
+
+async def test_the_program_is_started_as_the_file_says_and_its_object_sees_that() -> None:
+    cls = type("Backend", (Container,), {"entrypoint": ["server"], "env_vars": {"MODE": "fast", "LEVEL": "info"}})
+    values = {"entrypoint": ["other", "--quick"], "env_vars": {"LEVEL": "debug"}, "labels": {"tier": "paid"}}
+    async with harness(cls, Script()) as h:
+        options = read_options(cls, Path("/"), Overrides("containers[0]", values))
+        h.objects.reload(replace(h.application(cls), options={"Backend": options}), {})
+        await h.run(h.stub().start())
+        [spec] = h.machine.started
+        assert (spec.entrypoint, spec.labels) == (("other", "--quick"), {"tier": "paid"})
+        assert spec.env == {"MODE": "fast", "LEVEL": "debug"} == h.instance().env_vars

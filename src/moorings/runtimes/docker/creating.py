@@ -57,7 +57,7 @@ def environment(spec: StartSpec) -> list[str]:
         "MOORINGS_NAME": spec.name,
     }
     for key, value in identity.items():
-        if value is None or "\0" in value:  # a variable can't hold NUL, a name can
+        if not value or "\0" in value:  # a spare has no object yet; a variable can't hold NUL, a name can
             env.pop(key, None)
         else:
             env[key] = value

@@ -109,6 +109,11 @@ class DockerRuntime(Connection):
         except (Unreachable, Refused):
             incarnation.held_signals.append(int(signum))
 
+    async def assign(self, token: str, object_id: str, name: str | None) -> None:
+        incarnation = self._live.get(token) or self._ended.get(token)
+        if incarnation is not None:
+            incarnation.object_id = object_id  # labels can't be changed: it is told again after a restart
+
     async def pause(self, token: str) -> None:
         incarnation = self._live.get(token)
         if incarnation is not None and not incarnation.paused:

@@ -127,6 +127,38 @@ class Log:
     def _path(self) -> str:
         return os.path.join(self._folder, "current.log")
 
+    def moved(self, folder: str) -> Log:
+        """The log of another folder, which from now on has what this one's had, behind what it had itself."""
+        other = Log(folder, self._settings)
+        other.lost = self.lost
+        try:
+            os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+            os.rename(self._folder, folder)
+        except FileNotFoundError:
+            return other  # nothing was written
+        except OSError:
+            self._append_to(other)
+        return other
+
+    def _append_to(self, other: Log) -> None:
+        try:
+            with open(self._path, "rb") as file:
+                text = file.read()
+            if text:
+                other._append(text)
+            self.remove()
+        except OSError:
+            other.lost += 1
+
+    def remove(self) -> None:
+        """Delete all that was written. Never raises."""
+        try:
+            for name in os.listdir(self._folder):
+                os.unlink(os.path.join(self._folder, name))
+            os.rmdir(self._folder)
+        except OSError:
+            return
+
     def write(self, stream: bytes, batches: list[Batch]) -> None:
         """Append lines. What can't be written is counted in ``lost`` and dropped."""
         prefix = _timestamp(time.time()) + b" " + stream + b" "

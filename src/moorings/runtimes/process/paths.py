@@ -41,6 +41,11 @@ class Layout:
         """The folder of one object's logs."""
         return os.path.join(self.logs, quoted(class_name, object_id), object_folder(object_id, name))
 
+    def spare_logs(self, class_name: str, token: str) -> str:
+        """The folder of the logs of a container that belongs to no object yet."""
+        name = token if is_plain(token) else _digest(token)
+        return os.path.join(self.logs, quoted(class_name, token), f".spare-{name}")
+
 
 def _digest(token: str) -> str:
     import hashlib  # OpenSSL would be a third of the supervisor's memory, for tokens that nobody makes

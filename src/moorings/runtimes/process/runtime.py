@@ -279,6 +279,10 @@ class ProcessRuntime:
         if token in self._running:
             await self._ask(wire.Kill(token))
 
+    async def assign(self, token: str, object_id: str, name: str | None) -> None:
+        if token in self._running:
+            await self._ask(wire.Assign(token, object_id, name))
+
     async def pause(self, token: str) -> None:
         if token in self._running:
             await self._ask(wire.Pause(token))

@@ -52,6 +52,7 @@ class Service:
             wire.Start: self._start,
             wire.Signal: self._signal,
             wire.Kill: self._kill,
+            wire.Assign: self._assign,
             wire.Pause: self._pause,
             wire.Unpause: self._unpause,
             wire.Discard: self._discard,
@@ -214,10 +215,23 @@ class Service:
         return container
 
     def _hold(self, incarnation: wire.Incarnation) -> Container:
-        folder = self._layout.object_logs(incarnation.class_name, incarnation.object_id, incarnation.name)
-        container = Container(incarnation, folder, self._settings, shown=self._shown)
+        container = Container(incarnation, self._log_folder(incarnation), self._settings, shown=self._shown)
         self._containers[incarnation.token] = container
         return container
+
+    def _log_folder(self, incarnation: wire.Incarnation) -> str:
+        if not incarnation.object_id:
+            return self._layout.spare_logs(incarnation.class_name, incarnation.token)
+        return self._layout.object_logs(incarnation.class_name, incarnation.object_id, incarnation.name)
+
+    def _assign(self, request: wire.Assign, number: int) -> wire.Answer:
+        container = self._containers.get(request.token)
+        if container is not None and not container.incarnation.object_id:
+            incarnation = container.incarnation
+            incarnation.object_id, incarnation.name = request.object_id, request.name
+            container.log = container.log.moved(self._log_folder(incarnation))
+            self._record(container)
+        return wire.Done()
 
     def _signal(self, request: wire.Signal, number: int) -> wire.Answer:
         container = self._containers.get(request.token)
@@ -326,6 +340,8 @@ class Service:
 
     def _drop(self, container: Container) -> None:
         del self._containers[container.incarnation.token]
+        if not container.incarnation.object_id:
+            container.log.remove()
         self._trash.add(self._records.remove(container.incarnation.token))
 
     def _adopt_records(self) -> None:

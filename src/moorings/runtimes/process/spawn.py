@@ -66,7 +66,7 @@ def environment(request: Start, ports: dict[int, int], home: str, tmp: str) -> d
         b"MOORINGS_NAME": request.name,
     }
     for key, text in identity.items():
-        if text is None or "\0" in text:  # a variable can't hold NUL, a name can
+        if not text or "\0" in text:  # a spare has no object yet; a variable can't hold NUL, a name can
             env.pop(key, None)
         else:
             env[key] = text.encode("utf-8", "surrogatepass")

@@ -96,6 +96,14 @@ class Kill(Body, tag="kill"):
     token: str
 
 
+class Assign(Body, tag="assign"):
+    """A container that was started without an object belongs to one from now on. Answered by Done."""
+
+    token: str
+    object_id: str
+    name: str | None
+
+
 class Pause(Body, tag="pause"):
     """Freeze a container's processes. Answered by Done when they have stopped."""
 
@@ -159,7 +167,9 @@ class Shutdown(Body, tag="shutdown"):
     """Kill and forget everything and exit. Answered by Done, after the exits, when nothing is left."""
 
 
-Request = Hello | Start | Signal | Kill | Pause | Unpause | Discard | Owns | Tail | Forget | Exec | Usage | Shutdown
+Request = (
+    Hello | Start | Signal | Kill | Assign | Pause | Unpause | Discard | Owns | Tail | Forget | Exec | Usage | Shutdown
+)
 
 
 # --- replies and events -----------------------------------------------------------------------------------------------
