@@ -91,6 +91,13 @@ class Spare:
         self.making: asyncio.Task[None] | None = None
         self.ready_at: float | None = None
 
+    def fits(self, wanted: StartSpec) -> bool:
+        """Whether it runs, and is what would be started."""
+        spec = self.spec
+        if spec is None or not self.incarnation.spawned.done() or self.incarnation.exited.done():
+            return False
+        return replace(wanted, token=spec.token, object_id=spec.object_id, name=spec.name) == spec
+
     def give_way(self) -> asyncio.Future[None]:
         """See ``Occupant``."""
         return self._pool.dismiss(self)
@@ -279,18 +286,26 @@ class SparePool:
     # --- taking one ---------------------------------------------------------------------------------------------------
 
     def take(self, spec: StartSpec) -> Incarnation | None:
-        """A spare that is just what ``spec`` would start, its place included; None where there is none."""
-        for token, spare in self._spares.items():
-            if spare.ready_at is not None and spare.spec is not None and _same(spare.spec, spec):
-                del self._spares[token]
-                self._slots.withdraw(spare)
-                self.service.unroute_spare(token)
-                spare.incarnation.spawned = asyncio.get_running_loop().create_future()
-                self._failures = 0
-                if self._resting is None:
-                    self._rest(AFTER_CLAIM)
-                return spare.incarnation
-        return None
+        """A spare that is just what ``spec`` would start, its place included; None where there is none.
+
+        One that is ready if possible, else one that runs already: its ports are then waited for as after any start.
+        """
+        fitting = [spare for spare in self._spares.values() if spare.fits(spec)]
+        if not fitting:
+            return None
+        spare = next((spare for spare in fitting if spare.ready_at is not None), fitting[0])
+        incarnation = spare.incarnation
+        if spare.making is not None:
+            spare.making.cancel()
+        del self._spares[incarnation.token]
+        self._slots.withdraw(spare)
+        self.service.unroute_spare(incarnation.token)
+        incarnation.spawned = asyncio.get_running_loop().create_future()
+        if spare.ready_at is not None:
+            self._failures = 0
+        if self._resting is None:
+            self._rest(AFTER_CLAIM)
+        return incarnation
 
     # --- after a restart of the platform ------------------------------------------------------------------------------
 
@@ -333,7 +348,3 @@ class SparePool:
 
     def _report(self, where: str, error: BaseException) -> None:
         self.service.observer.notify(ErrorReported(where, error, self.subject))
-
-
-def _same(spare: StartSpec, wanted: StartSpec) -> bool:
-    return replace(wanted, token=spare.token, object_id=spare.object_id, name=spare.name) == spare

@@ -66,7 +66,7 @@ class Starting:
         controller = self._controller
         try:
             await controller.service.images.ready(controller.subject.class_name)
-            spare = controller.spares.take(self._spec("")) if controller.spares.ready else None
+            spare = controller.spares.take(self._spec("")) if controller.spares.total else None
             incarnation = spare or Incarnation()
             if spare is None:
                 await controller.slots.acquire(controller.service.budgets.instance)

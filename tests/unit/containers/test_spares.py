@@ -101,6 +101,21 @@ async def test_who_would_start_something_else_starts_its_own(attribute: str, val
         assert len(h.machine.assigned) == 1
 
 
+async def test_one_that_runs_and_is_not_ready_yet_saves_its_taker_the_rest_of_a_start() -> None:
+    class One(Backend):
+        warm_spares = 1
+
+    async with harness(One, SCRIPT) as h:
+        await h.clock.advance(1.5)
+        assert (h.pool.ready, len(h.machine.running)) == (0, 1)
+        began = h.clock.monotonic()
+        await h.run(h.stub("alice").start_and_wait_for_ports())
+        assert h.clock.monotonic() - began < 1
+        assert (len(h.machine.assigned), LOG) == (1, ["on_start alice"])
+        await warmed(h)
+        assert owners(h) == {h.machine.running[0]: ["alice"], h.machine.running[1]: ["(spare)"]}
+
+
 async def test_sleep_after_counts_from_the_claim() -> None:
     async with harness(Backend, SCRIPT) as h:
         await warmed(h)
