@@ -41,6 +41,8 @@ def follow(steps: list[list[Any]]) -> None:
 
 
 def serve(listening: socket.socket) -> None:
+    # Signals are for the main thread: one that came while all were stopped goes to whichever continues first.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while True:
         connection, _ = listening.accept()
         threading.Thread(target=echo, args=(connection,), daemon=True).start()
