@@ -28,7 +28,7 @@ async def started(
     """A platform on the boxes; a broken one where ``patches`` name what is broken."""
     launcher = [sys.executable, str(APPS / "launcher.py"), *patches, "--"]
     if patches:
-        return await asyncio.to_thread(Platform, APPS / app, folder, launcher=launcher)
+        return await asyncio.to_thread(Platform, APPS / app, folder, launcher=launcher, env=env)
     return await asyncio.to_thread(Platform, APPS / app, folder, env=env)
 
 

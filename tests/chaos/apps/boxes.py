@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ class Box(Container):
     default_port = 3000
     sleep_after = "1h"
     stop_grace = "5s"
+    warm_spares = int(os.environ.get("SPARES", "0"))
 
     def on_start(self) -> None:
         self._happened("start")

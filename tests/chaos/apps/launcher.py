@@ -44,6 +44,9 @@ START_POINTS = (
 )
 """In the order of a start; the intent's commit and the runtime's part go on side by side."""
 
+CLAIM_POINTS = ("intent-queued", "intent-durable", "before-assign", "assigned", "in-on-start")
+"""In the order in which a first request takes a warm spare."""
+
 STOP_POINTS = (
     "before-stop",
     "stop-queued",
@@ -154,6 +157,18 @@ def die_when_answered() -> None:
     Client._received = patched  # type: ignore[method-assign]
 
 
+def die_around_assign(moment: str) -> None:
+    """Before the supervisor is told whose a spare is now, or ``after``."""
+    original = ProcessRuntime.assign
+
+    async def patched(self: ProcessRuntime, token: str, object_id: str, name: str | None) -> None:
+        if moment == "after":
+            await original(self, token, object_id, name)
+        die()
+
+    ProcessRuntime.assign = patched  # type: ignore[method-assign]
+
+
 def die_around_hook(fatal: str, moment: str) -> None:
     """``before``, ``in`` or ``after`` a hook."""
     original = Activation.run_hook
@@ -192,6 +207,10 @@ def apply(patch: str) -> None:
             die_at_send("sent")
         case ["die", "answered"]:
             die_when_answered()
+        case ["die", "before", "assign"]:
+            die_around_assign("before")
+        case ["die", "assigned"]:
+            die_around_assign("after")
         case ["die", "before", "spawned"]:
             die_at_move(Move.SPAWNED, "before")
         case ["die", "spawned", moment]:
