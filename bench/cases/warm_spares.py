@@ -1,0 +1,137 @@
+"""The first request to a new name where a spare is warm, and the first to a frozen container.
+
+The first is all the time there is, from the request to its answer, on the process runtime and on Docker where that can
+be had. Thawing a process is compared with SIGCONT to a program of its own and the answer, in turn; thawing on Docker is
+in ``docker_cold_start``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from statistics import median
+
+from bench.cases.cold_start import row
+from bench.cases.docker_cold_start import DOCKERFILE
+from bench.harness.case import Bench, Case
+from bench.harness.contestants import BENCH, PLATFORM
+from bench.harness.figures import Direction, Result, Verdict
+from bench.harness.plain_http import Connection
+from bench.harness.process import BenchError, free_port
+from tests.support.platform import Mode, Platform
+from tools.engine import Engine, EngineNotPossible
+
+GIVE_UP_SECONDS = 10.0
+WARM_UPS = 2
+REFILL = 0.6
+"""Seconds in which the next spare is made; on Docker it takes this and half a second more."""
+
+
+def by_spare(connection: Connection, name: str) -> float:
+    """Milliseconds of the first request to a name. Its container is destroyed afterwards."""
+    headers = {"X-Session-ID": name}
+    began = time.perf_counter()
+    connection.good("/", headers)
+    took = (time.perf_counter() - began) * 1000
+    connection.good("/", {**headers, "X-Do": "destroy"})
+    return took
+
+
+def thawed(connection: Connection) -> float:
+    """Milliseconds of the first request to a container that is frozen."""
+    headers = {"X-Session-ID": "frozen", "X-Bench": "frozen"}
+    connection.good("/", headers)
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while connection.good("/", {**headers, "X-Do": "state"}).body != b"paused":
+        if time.monotonic() > deadline:
+            raise BenchError("the container is not frozen")
+        time.sleep(0.05)
+    began = time.perf_counter()
+    connection.good("/", headers)
+    return (time.perf_counter() - began) * 1000
+
+
+def continued(program: subprocess.Popen[bytes], connection: Connection) -> float:
+    """Milliseconds from SIGCONT to the answer."""
+    program.send_signal(signal.SIGSTOP)
+    time.sleep(0.05)
+    began = time.perf_counter()
+    program.send_signal(signal.SIGCONT)
+    connection.good()
+    return (time.perf_counter() - began) * 1000
+
+
+def run(bench: Bench) -> Result:
+    spares: list[float] = []
+    own: list[float] = []
+    thaws: list[float] = []
+    samples = max(5, bench.effort.samples // 4)
+    port = free_port()
+    with (
+        subprocess.Popen([str(bench.site.upstream), str(port)], stdin=subprocess.DEVNULL) as program,
+        bench.contestants([PLATFORM], app="warm_spares") as [contestant],
+        Connection(contestant.url) as connection,
+    ):
+        try:
+            time.sleep(REFILL)
+            with Connection(f"http://127.0.0.1:{port}") as alone:
+                for number in range(WARM_UPS + samples):
+                    bench.progress(f"spare and thaw {number + 1} of {WARM_UPS + samples}")
+                    spares.append(by_spare(connection, f"new-{number}"))
+                    own.append(continued(program, alone))
+                    thaws.append(thawed(connection))
+                    time.sleep(REFILL)
+        finally:
+            program.kill()
+    spares, own, thaws = spares[WARM_UPS:], own[WARM_UPS:], thaws[WARM_UPS:]
+    docker = on_docker(bench, samples)
+    rows = [
+        row("first request, warm spare", spares),
+        *([row("the same on Docker", docker)] if docker else []),
+        row("SIGCONT", own),
+        row(f"thawed through {PLATFORM}", thaws),
+    ]
+    verdicts = [
+        Verdict(name, median(figures), "ms", Direction.AT_MOST, bound=10.0, aim=5.0)
+        for name, figures in (("first request, warm spare", spares), ("first request, warm spare, Docker", docker))
+        if figures
+    ]
+    added = median(thaws) - median(own)
+    verdicts.append(Verdict("added to SIGCONT", added, "ms", Direction.AT_MOST, bound=5.0, aim=5.0))
+    return Result(tuple(rows), tuple(verdicts))
+
+
+def on_docker(bench: Bench, samples: int) -> list[float]:
+    """First requests with a warm spare on Docker; empty where no Engine can be had."""
+    folder = bench.compiled("upstream").parent / "warm-image"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(bench.site.upstream, folder / "upstream")
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    try:
+        engine = Engine()
+    except EngineNotPossible:
+        return []
+    os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})
+    worker = BENCH / "apps" / "warm_spares.py"
+    env = {"BENCH_IMAGE": str(folder)}
+    found = []
+    with (
+        engine,
+        engine.network(),
+        Platform(worker, folder.parent / "warm", mode=Mode.SERVE, engine=engine, env=env) as served,
+        Connection(f"http://127.0.0.1:{served.address[1]}") as connection,
+    ):
+        for number in range(WARM_UPS + samples):
+            bench.progress(f"spare on Docker {number + 1} of {WARM_UPS + samples}")
+            deadline = time.monotonic() + GIVE_UP_SECONDS
+            while not served.docker_containers() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(REFILL + 0.5)
+            found.append(by_spare(connection, f"new-{number}"))
+    return found[WARM_UPS:]
+
+
+CASE = Case(title="warm spares and thaws: the first request to a new name, and to a frozen container", run=run)
