@@ -217,8 +217,9 @@ class Controller:
         number = signal_number(signum)
         if self.status not in UP or self.incarnation is None:
             raise ContainerNotRunning(f"{self.subject.label} isn't running")
-        await self.pausing.thaw(self.incarnation)
-        await self.service.runtime.signal(self.incarnation.token, number)
+        incarnation = self.incarnation
+        await self.pausing.thaw(incarnation)
+        await self.service.runtime.signal(incarnation.token, number)
 
     async def stats(self) -> Stats:
         """What the container uses now. Raises ContainerNotRunning and RuntimeUnavailable."""

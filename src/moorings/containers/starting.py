@@ -102,7 +102,7 @@ class Starting:
         if intent is not None:
             await self._intended(incarnation, intent)
         if was_spare:
-            await self._assign(incarnation)
+            controller.tasks.spawn("assign", self._assign(incarnation))
         stopped = controller.status is Status.STOPPING
         if not stopped:
             recorded = controller.move(Move.SPAWNED)
@@ -114,7 +114,7 @@ class Starting:
             controller.ended(incarnation, incarnation.exited.result())
 
     async def _assign(self, incarnation: Incarnation) -> None:
-        """Tell the runtime whose container a spare is now. Where it goes away meanwhile, the container's end tells."""
+        """Tell the runtime whose container a spare is now; where that is cut short, adoption does it."""
         subject, running = self._controller.subject, incarnation.running
         assert running is not None
         incarnation.running = replace(running, object_id=subject.object_id, name=subject.name)
