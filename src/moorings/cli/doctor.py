@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -42,6 +41,8 @@ def doctor(file: Path | None, config: Path | None, *, runtime: str, as_json: boo
 
     Ends with 1 where a class could not run as things are.
     """
+    import asyncio
+
     from moorings.runtimes.docker.diagnosis import Level, diagnose
     from moorings.server.choosing import Place, choose_all
 
@@ -85,6 +86,8 @@ def prune(file: Path | None, config: Path | None, *, as_json: bool) -> None:
 
     The image of what the folders hold now is kept, and so is one that a container uses.
     """
+    import asyncio
+
     from moorings.errors import MooringsError
 
     app = _application(file, config, needed=True)
