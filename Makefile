@@ -21,6 +21,7 @@ KILLS ?= 30
 # Debian packages, named by a command that each provides.
 TEST_TOOLS := nginx=nginx strace=strace node=nodejs npm=npm dockerd=docker.io ip=iproute2
 LOAD_TOOLS := dockerd=docker.io wrk=wrk cc=gcc:libc6-dev taskset=util-linux
+SOAK_TOOLS := $(LOAD_TOOLS) h2load=nghttp2-client
 BENCH_TOOLS := $(LOAD_TOOLS) nginx=nginx haproxy=haproxy caddy=caddy h2load=nghttp2-client nghttpd=nghttp2-server
 
 .PHONY: help
@@ -64,7 +65,7 @@ chaos: setup ## the chaos tests with KILLS kills each
 
 .PHONY: soak
 soak: setup ## long runs that end with an error where memory, processes or files grow
-	@tools/apt-ensure $(LOAD_TOOLS)
+	@tools/apt-ensure $(SOAK_TOOLS)
 	@$(PY) -m bench.soak $(ARGS)
 
 .PHONY: bench
