@@ -145,11 +145,14 @@ class Headers:
 
     def items(self) -> list[tuple[str, str]]:
         """All fields in order, a repeated name once for each value."""
-        return list(self._mapping().items())
+        if self._map is None:
+            assert self._raw is not None
+            return self._raw.pairs()
+        return [(str(name), value) for name, value in self._map.items()]  # the map's names are of a type of its own
 
     def keys(self) -> list[str]:
         """All names in order, as they were sent or set."""
-        return list(self._mapping().keys())
+        return [name for name, _ in self.items()]
 
     def values(self) -> list[str]:
         """All values in order."""

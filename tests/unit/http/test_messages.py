@@ -29,6 +29,15 @@ def test_headers_from_the_wire_are_looked_up_without_a_mapping() -> None:
     assert headers._map is None
 
 
+@pytest.mark.parametrize("headers", [Headers.from_wire(WIRE, frozen=True), Headers([("X-One", "1")])])
+async def test_names_of_headers_are_plain_strings_that_json_takes(headers: Headers) -> None:
+    assert "x-one" in headers
+    headers.getall("x-one")  # makes the mapping
+    names = [*headers.keys(), *headers, *dict(headers.items())]
+    assert {type(name) for name in names} == {str}
+    assert await Response.json(headers.items()).json() == [list(pair) for pair in headers.items()]
+
+
 def test_headers_from_the_wire_iterate_in_order_with_their_names_as_sent() -> None:
     headers = Headers.from_wire(WIRE, frozen=True)
     assert headers.items() == [("Host", "a"), ("X-One", "1"), ("x-two", "ä"), ("X-ONE", "2")]
