@@ -94,7 +94,9 @@ async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_p
     with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
         box = Box(platform, "one")
         assert (await box.ask())["visits"] == 1
-        program.write_text(program.read_text().replace("visits = 0", "visits = 100"))
+        changed = tmp_path / "server.py"
+        changed.write_text(program.read_text().replace("visits = 0", "visits = 100"))
+        changed.replace(program)  # at once: a file half written would be a version of its own
 
         async def rebuilt() -> bool:
             return bool((await box.ask())["visits"] > 100)
