@@ -24,7 +24,7 @@ from tools.engine import Engine, EngineNotPossible
 POLL_SECONDS = 0.0005
 GIVE_UP_SECONDS = 20.0
 SAMPLES = 20
-THAWS = 8
+THAWS = 16
 
 DOCKERFILE = 'FROM python:3.11-slim\nCOPY upstream /upstream\nCMD ["/upstream", "3000"]\n'
 

@@ -23,6 +23,8 @@ class Incarnation:
     paused: bool = False
     is_local: bool = False
     """Whether its process is one of this machine, so that its end can be seen without the Engine."""
+    thawing: asyncio.Task[None] | None = None
+    """The Engine's last unpause; it may still be at it while the program runs already."""
     held_signals: list[int] = field(default_factory=list)
     """Signals that wait for the container to be thawed, or for the Engine to come back."""
     was_oom: bool = False

@@ -30,6 +30,7 @@ from moorings.runtimes.docker.incarnation import Incarnation, belongs
 from moorings.runtimes.docker.listening import listens
 from moorings.runtimes.docker.logs import KEPT, last_lines, read_log
 from moorings.runtimes.docker.measuring import stats_of
+from moorings.runtimes.docker.thawing import freezer_of
 from moorings.runtimes.docker.watching import cancelled
 
 __all__ = ["DockerRuntime", "DockerSettings"]
@@ -117,17 +118,35 @@ class DockerRuntime(Connection):
     async def pause(self, token: str) -> None:
         incarnation = self._live.get(token)
         if incarnation is not None and not incarnation.paused:
+            if incarnation.thawing is not None:
+                await asyncio.wait([incarnation.thawing])
             await self._freeze(incarnation, "pause")
             incarnation.paused = True
 
     async def unpause(self, token: str) -> None:
         incarnation = self._live.get(token)
         if incarnation is not None and incarnation.paused:
-            await self._freeze(incarnation, "unpause")
+            thawing = self._tasks.spawn(self._freeze(incarnation, "unpause"), name="moorings-docker-thaw")
+            incarnation.thawing = thawing
+            await self._thawed(incarnation, thawing)
             incarnation.paused = False
             held, incarnation.held_signals = incarnation.held_signals, []
             for signum in held:
                 await self.signal(token, signum)
+
+    async def _thawed(self, incarnation: Incarnation, thawing: asyncio.Task[None]) -> None:
+        """Return when a container runs again, which may be before the Engine has answered."""
+        pid = incarnation.running.pid if incarnation.running is not None and incarnation.is_local else None
+        freezer = None if pid is None else freezer_of(pid, incarnation.container)
+        if freezer is not None and not incarnation.held_signals:
+            looking = self._tasks.spawn(freezer.thawed(self._clock), name="moorings-docker-looking")
+            try:
+                await asyncio.wait([looking, thawing], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                looking.cancel()
+            if not thawing.done():
+                return
+        await asyncio.shield(thawing)
 
     async def _freeze(self, incarnation: Incarnation, how: str) -> None:
         engine = await self._connected()
@@ -135,11 +154,23 @@ class DockerRuntime(Connection):
             with engine.translated():
                 await getattr(engine.container(incarnation.container), how)()
         except Refused as error:
-            wanted = f"already {how}" in error.message or "is not paused" in error.message
-            if not wanted and error.status != 404 and "is not running" not in error.message:
-                raise RuntimeUnavailable(f"the container can't be {how}d: {error.message}") from None
+            message = error.message
+            is_so = f"already {how}" in message or "is not paused" in message or "not running" in message
+            if not is_so and error.status != 404 and await self._runs(engine, incarnation):
+                raise RuntimeUnavailable(f"the container can't be {how}d: {message}") from None
         except Unreachable as error:
             raise RuntimeUnavailable(str(error)) from None
+
+    async def _runs(self, engine: Engine, incarnation: Incarnation) -> bool:
+        """Whether a container that the Engine refused something for has not ended."""
+        if incarnation.process_is_gone:
+            return False
+        try:
+            return bool((await engine.inspect(incarnation.container))["State"]["Running"])
+        except Refused:
+            return False
+        except Unreachable:
+            return True
 
     async def owns_listener(self, token: str, port: int) -> bool:
         incarnation = self._live.get(token)
