@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 import psutil
 
+from tests.support.frames import TEXT, Socket, close, frame
 from tests.support.platform import Platform
 from tests.support.raw import Connection, exchange, get, request
 from tests.support.waiting import eventually
@@ -128,6 +129,58 @@ async def singleton(platform: Platform) -> str:
     return f"{CROWD} clients at once → process {ids[0]}, tickets 1 to {CROWD}, each once"
 
 
+async def forwarded(platform: Platform) -> str:
+    """The sockets of a session are forwarded to one container, and another session's to another."""
+
+    async def enter(session: str) -> Socket:
+        return await Socket.open(platform.address, headers=(("X-Session-ID", session),))
+
+    async def heard(*room: Socket) -> list[str]:
+        return [(await socket.frame()).payload.decode() for socket in room]
+
+    with await enter("a") as anna, await enter("b") as bob:
+        assert await heard(anna, bob) == ["1 here", "1 here"], "two sessions share a room"
+        with await enter("a") as carl:
+            assert await heard(anna, carl) == ["2 here", "2 here"], "the sockets of a session are not in one room"
+            for number in range(100):
+                await anna.send(frame(TEXT, f"{number}".encode()))
+            for number in range(100):
+                assert await heard(anna, carl) == [f"{number}"] * 2, f"message {number} was not heard in its turn"
+        await bob.send(frame(TEXT, b"alone"))
+        assert await heard(bob) == ["alone"], "a session heard another's messages"
+    return "2 sockets of a session heard 100 messages in order, the other session's none"
+
+
+async def told(platform: Platform) -> str:
+    """A container stays awake while somebody is connected, and who is connected is told before it stops."""
+    sockets = [await Socket.open(platform.address) for _ in range(3)]
+    await asyncio.to_thread(platform.wait_for_output, "idle with 3")
+    began = time.time()
+    await get(platform.address, "/stop")
+    for socket in sockets:
+        with socket:
+            last = await socket.frame()
+            assert (last.close_code, last.payload[2:]) == (1001, b"Server shutting down"), f"a client was told {last}"
+            await socket.send(close(1001))
+            await socket.rest()
+    await asyncio.to_thread(platform.wait_for_output, '"container stopped".*GracefulContainer/session')
+    noted = (await ask(platform, "/state"))["shutdown_time"]
+    assert noted is not None, "the time was not noted"
+    assert began <= noted <= time.time(), f"the noted time is {noted}"
+    return "awake while 3 were connected; each was told 1001, then it stopped"
+
+
+async def renewed(platform: Platform) -> str:
+    """Writes to storage keep a container awake that works without requests; afterwards it sleeps."""
+    answer = await exchange(platform.address, request("POST", "/film", body=b"film.mov"), method="POST")
+    assert answer.status == 200, f"the job was answered with {answer.status}: {answer.text()[:200]}"
+    assert answer.json()["done"], "the job is not done"
+    number = starts(platform, "LongRunningContainer/film")
+    assert number == 1, f"the container was started {number} times"
+    await asyncio.to_thread(platform.wait_for_output, '"container stopped".*LongRunningContainer/film')
+    return "sleeps after 0.6 s; its job of 1.5 s was done by one process, then it slept"
+
+
 async def safe_startup(platform: Platform) -> str:
     """Initialization runs once while requests wait for it."""
     answers = await crowd(platform)
@@ -198,6 +251,19 @@ async def workflow(platform: Platform) -> str:
     return f"3 instances, {steps} steps, each job processed once, a sleep of 2 s in each; {took:.1f} s in all"
 
 
+LONG_JOB = (
+    ('"5m"', '"600ms"\n    env_vars = {"SECONDS": "1.5"}'),
+    ("keepalive_every = 60.0", "keepalive_every = 0.1"),
+    ("look_every = 600.0", "look_every = 1.8"),
+)
+"""Its minutes are fractions of a second."""
+
+GRACEFUL = (
+    ('"30s"', '"300ms"'),
+    ("return len(self.connections) > 0", "print('idle with', len(self.connections)); return len(self.connections) > 0"),
+)
+"""It is soon idle, and says so."""
+
 PROOFS = (
     Proof("Session affinity", "same session, same process", "session_affinity", same_session),
     Proof("Session affinity", "two sessions, two processes", "session_affinity", two_sessions),
@@ -205,8 +271,11 @@ PROOFS = (
     Proof("Scale to zero", "sleeps when idle, wakes on request", "session_affinity", sleeping, (('"30m"', '"1s"'),)),
     Proof("Load balancing", "requests spread over three", "load_balancing", balanced),
     Proof("Singleton", "one process for everybody", "singleton", singleton),
-    Proof("Safe start-up", "initialized once", "safe_startup", safe_startup),
-    Proof("Several ports", "the path chooses the port", "multi_port", ports),
+    Proof("WebSocket forwarding", "a session's sockets share a process", "websocket_room", forwarded),
+    Proof("Graceful shutdown", "clients are told, then it stops", "graceful", told, GRACEFUL),
+    Proof("Concurrent requests", "initialized once", "safe_startup", safe_startup),
+    Proof("Activity renewal", "awake until its job is done", "long_job", renewed, LONG_JOB),
+    Proof("Multiple ports", "the path chooses the port", "multi_port", ports),
     Proof("Workflow", "steps run once, in order", "processing_workflow", workflow),
     Proof("Queue consumer", "every job is done, failures retried", "queue_consumer", consumed),
 )
