@@ -42,6 +42,7 @@ async def moorings(platform: Platform, *arguments: str) -> Any:
 
 async def test_jobs_end_in_the_library_or_among_the_dead(platform: Platform) -> None:
     await upload(platform, "broken", broken=True)
+    await upload(platform, "not an id")
     await upload(platform, "holiday")
     await upload(platform, "wedding", failures=2)
     holiday, wedding = await kept(platform, "holiday"), await kept(platform, "wedding")
@@ -51,13 +52,19 @@ async def test_jobs_end_in_the_library_or_among_the_dead(platform: Platform) -> 
     assert holiday["process"] != wedding["process"], "each job has a container of its own"
 
     async def dead() -> Any:
-        return await moorings(platform, "queue", "peek", "uploads-dead")
+        letters = await moorings(platform, "queue", "peek", "uploads-dead")
+        return {letter["body"]["job_id"]: letter for letter in letters} if len(letters) == 2 else None
 
-    [letter] = await eventually(dead, "the broken job is dead", within=20.0)
-    assert (letter["body"]["job_id"], letter["source"]) == ("broken", "uploads")
+    letters = await eventually(dead, "two jobs are dead", within=20.0)
+    assert "broken.mov is no film" in letters["broken"]["body"]["error"], "the workflow gave up on it"
+    assert letters["not an id"]["source"] == "uploads", "no workflow could be made of it"
     assert (await get(platform.address, "/broken")).status == 404
-    instances = {each["id"]: each["status"] for each in await moorings(platform, "workflow", "ls")}
-    assert instances["broken"] == "errored"
+
+    async def errored() -> bool:
+        instances = await moorings(platform, "workflow", "ls")
+        return ("broken", "errored") in {(each["id"], each["status"]) for each in instances}
+
+    await eventually(errored, "its instance has failed", within=20.0)
 
 
 async def test_jobs_that_were_taken_are_encoded_after_the_platform_was_killed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A queue takes jobs, a workflow does each in a container of its own, and storage keeps what came out."""
 
-import asyncio
 from typing import Any
 
 from moorings import Container, DurableObject, NonRetryableError, Response, WorkerEntrypoint, WorkflowEntrypoint
@@ -39,20 +38,16 @@ class MediaWorkflow(WorkflowEntrypoint):
                 raise RuntimeError(await response.text())
             return await response.json()
 
-        await step.do("start", encoder.start_and_wait_for_ports)
-        media = await step.do("encode", {"retries": {"limit": 3, "delay": 0.2}}, encode)
+        try:
+            await step.do("start", encoder.start_and_wait_for_ports)
+            media = await step.do("encode", {"retries": {"limit": 3, "delay": 0.2}}, encode)
+        except Exception as error:
+            letter = {**job, "error": str(error)}
+            await step.do("give up", lambda: self.env.DEAD.send(letter))
+            raise
         await step.do("keep", lambda: library.add(job["job_id"], media))
         await step.do("clean up", encoder.destroy)
         return media
-
-
-async def end_of(instance):
-    """How it ended."""
-    while True:
-        status = (await instance.status()).status
-        if status in ("complete", "errored", "terminated"):
-            return status
-        await asyncio.sleep(0.1)
 
 
 class Default(WorkerEntrypoint):
@@ -65,17 +60,15 @@ class Default(WorkerEntrypoint):
         return Response.json(media) if media else Response("not there (yet)\n", status=404)
 
     async def queue(self, batch):
-        await asyncio.gather(*(self.work_through(message) for message in batch.messages))
-
-    async def work_through(self, message):
-        """Acknowledge a job when its workflow is complete. The instance has the job's id: no delivery makes another."""
-        try:
-            job_id = message.body["job_id"]
-            created = await self.env.MEDIA_WORKFLOW.create_batch([{"id": job_id, "params": message.body}])
-            instance = await self.env.MEDIA_WORKFLOW.get(job_id)
-            if not created and (await instance.status()).status == "errored":
-                await instance.restart()
-            message.ack() if await end_of(instance) == "complete" else message.retry()
-        except Exception as error:
-            print("the job could not be worked through:", error)
-            message.retry()
+        """Hand each job to a workflow. The instance has the job's id, so a second delivery makes no second one."""
+        for message in batch.messages:
+            try:
+                job_id = message.body["job_id"]
+                created = await self.env.MEDIA_WORKFLOW.create_batch([{"id": job_id, "params": message.body}])
+                instance = await self.env.MEDIA_WORKFLOW.get(job_id)
+                if not created and (await instance.status()).status == "errored":
+                    await instance.restart()  # a dead letter that is tried again
+                message.ack()
+            except Exception as error:
+                print("no workflow could be made of the job:", repr(error))
+                message.retry()

@@ -7,9 +7,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
+from tests.support.platform import Platform
 from tools.demo.proofs import PROOFS, Proof
 from tools.demo.stage import Stage
 from tools.demo.table import Board, Row, Verdict
@@ -31,9 +32,40 @@ async def attempt(board: Board, row: Row, proof: Awaitable[str]) -> bool:
     return True
 
 
-async def on_stage(stage: Stage, proof: Proof) -> str:
-    """Prove on the proof's own platform."""
-    return await proof.prove(await asyncio.to_thread(stage.platform, proof))
+async def on_stage(proof: Proof, platform: asyncio.Future[Platform]) -> str:
+    """Prove on the proof's own platform, as soon as that is there."""
+    return await proof.prove(await asyncio.shield(platform))
+
+
+async def open_stage(stage: Stage, platforms: Sequence[asyncio.Future[Platform]]) -> None:
+    """Start the platform of each proof, one after the other, while the proofs before it are made."""
+    for proof, platform in zip(PROOFS, platforms, strict=True):
+        if platform.cancelled():
+            return
+        try:
+            started = await asyncio.to_thread(stage.platform, proof)
+        except Exception as error:  # noqa: BLE001 - it is raised by the proof that waits for the platform
+            if not platform.cancelled():
+                platform.set_exception(error)
+        else:
+            if not platform.cancelled():
+                platform.set_result(started)
+
+
+async def prove_all(stage: Stage, board: Board, rows: Sequence[Row]) -> list[bool]:
+    """Which were proved. When it is over, however it ends, no platform is being started."""
+    loop = asyncio.get_running_loop()
+    platforms: list[asyncio.Future[Platform]] = [loop.create_future() for _ in PROOFS]
+    opening = asyncio.create_task(open_stage(stage, platforms), name="platforms")
+    try:
+        return [
+            await attempt(board, row, on_stage(proof, platform))
+            for row, proof, platform in zip(rows, PROOFS, platforms, strict=True)
+        ]
+    finally:
+        for platform in platforms:
+            platform.cancel()  # nobody waits for those that are still to come
+        await opening
 
 
 async def demo() -> bool:
@@ -48,7 +80,7 @@ async def demo() -> bool:
         Stage(Path(folder)) as stage,
         Board([*rows, end]) as board,
     ):
-        results = [await attempt(board, row, on_stage(stage, proof)) for row, proof in zip(rows, PROOFS, strict=True)]
+        results = await prove_all(stage, board, rows)
         results.append(await attempt(board, end, stage.clear()))
     return all(results)
 
