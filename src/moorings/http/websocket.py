@@ -5,7 +5,8 @@ the closing handshake's time limit, back-pressure and the gates of the object th
 
 Invariants: what is sent leaves in the order of the calls, each message after the writes that its object made before;
 at most ``_HELD_MESSAGES`` messages, or ``_HELD_BYTES`` and the one in hand, wait to be read, then the client is held
-back.
+back; at most ``MAX_UNSENT`` bytes and the last message wait to be taken by the client, then it is closed;
+who pings without taking the pongs is held back.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from yarl import URL
 
 from moorings.clock import Clock, TimerHandle
 from moorings.errors import BadRequest, MooringsError, WebSocketClosed
-from moorings.http.close_frame import GOING_AWAY, GOING_AWAY_REASON, close_payload
+from moorings.http.close_frame import GOING_AWAY, GOING_AWAY_REASON, TRY_AGAIN_LATER, close_payload
 from moorings.http.headers import Headers
 from moorings.http.upgrade import OnLost, UpgradeResponse, reset
 
@@ -41,6 +42,9 @@ CLOSE_TIMEOUT = 5.0
 
 MAX_MESSAGE = 1024 * 1024
 """Bytes of a received message; a longer one closes the connection with 1009 (Cloudflare: 1 MiB)."""
+
+MAX_UNSENT = 1024 * 1024
+"""Bytes of sent messages that a client may leave untaken; beyond that it is closed with 1013."""
 
 _HELD_MESSAGES = 64
 _HELD_BYTES = 256 * 1024
@@ -82,6 +86,7 @@ class WebSocket:
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._connection: _Connection | None = None
+        self._early = 0  # bytes sent before there is a connection
         self._ended = False
         self._waiting: deque[Callable[[], None]] = deque()  # what is sent once the object's writes are durable
         self._letting: asyncio.Task[None] | None = None
@@ -154,8 +159,8 @@ class WebSocket:
         """Send a message.
 
         Takes effect at the call, once the object's earlier writes are durable; await the result to go no faster than
-        the client takes it. Nothing happens where the client has gone. Raises WebSocketClosed after ``close``,
-        TypeError for what is no message. Source: developers.cloudflare.com/workers/runtime-apis/websockets/
+        the client takes it. Nothing happens where the client has gone; one that leaves over 1 MiB untaken is closed with
+        1013. Raises WebSocketClosed after ``close``, TypeError for what is no message. Source: developers.cloudflare.com/workers/runtime-apis/websockets/
         """
         if isinstance(message, str):
             data, text = message.encode(), True
@@ -167,12 +172,19 @@ class WebSocket:
             raise WebSocketClosed("send() after close()", close_code=self.code, reason=self.reason)
 
         def put() -> None:
-            if self._frames.state is State.OPEN:
+            if self._unsent() > MAX_UNSENT:
+                self._close(TRY_AGAIN_LATER, "too slow")
+            elif self._frames.state is State.OPEN:
                 (self._frames.send_text if text else self._frames.send_binary)(data)
+                if self._connection is None:
+                    self._early += len(data)
                 self._flush()
 
         self._after_writes(put)
         return _Flow(self)
+
+    def _unsent(self) -> int:
+        return self._early if self._connection is None else self._connection.unsent
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close it.
@@ -229,14 +241,24 @@ class WebSocket:
     def _take(self, data: bytes) -> None:
         frames = self._frames
         frames.receive_data(data)
+        answered = False
         for event in frames.events_received():
             if isinstance(event, Frame):
+                answered = answered or event.opcode is Opcode.PING
                 self._take_frame(event)
         self._flush()
-        if self._connection is not None and (
-            len(self._arrived) >= _HELD_MESSAGES or self._arrived_bytes >= _HELD_BYTES
-        ):
-            self._connection.pause()
+        connection = self._connection
+        if connection is not None and (self._is_full() or (answered and connection.paused)):
+            connection.pause()
+
+    def _is_full(self) -> bool:
+        return len(self._arrived) >= _HELD_MESSAGES or self._arrived_bytes >= _HELD_BYTES
+
+    def _flowing(self) -> None:
+        """The client takes again what it is sent."""
+        if self._connection is not None and not self._is_full():
+            self._connection.resume()
+        self._wake()
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -369,12 +391,17 @@ class _Connection(asyncio.Protocol):
         self._socket._end()
         self._on_lost(exc)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the client has not taken."""
+        return self._transport.get_write_buffer_size()
+
     def pause_writing(self) -> None:
         self.paused = True
 
     def resume_writing(self) -> None:
         self.paused = False
-        self._socket._wake()
+        self._socket._flowing()
 
     def write(self, pieces: list[bytes]) -> None:
         """Write what the library wants written; an empty piece ends the sending."""

@@ -8,12 +8,17 @@ from collections.abc import Awaitable, Callable
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
+from websockets.protocol import State
 
 from moorings.errors import StoreError, WebSocketClosed
 from moorings.http import Request, Response
-from moorings.http.websocket import WebSocket
+from moorings.http.websocket import MAX_UNSENT, WebSocket
+from tests.support.frames import HANDSHAKE as UPGRADE
+from tests.support.frames import PING, TEXT, close, frame
+from tests.support.raw import request as request_bytes
 from tests.unit.http.wire import PATIENCE, dialled, get, served, until
 
+HANDSHAKE = request_bytes("GET", "/", UPGRADE)
 Talk = Callable[[WebSocket], Awaitable[None]]
 
 
@@ -69,6 +74,10 @@ class Gate:
 async def echo(ws: WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
+
+
+async def handler_started(handler: Accepting) -> None:
+    await until(lambda: bool(handler.tasks))
 
 
 def url(port: int) -> str:
@@ -188,6 +197,71 @@ async def test_messages_that_nobody_reads_hold_the_client_back() -> None:
         await client.close()
         await handler.ended()
         assert count == 200
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_client_that_takes_nothing_is_closed_with_1013_and_holds_no_more_memory(early: bool) -> None:
+    message = b"*" * 64 * 1024
+    sent = 0
+
+    async def send_without_waiting(ws: WebSocket) -> None:
+        nonlocal sent
+        while sent < 2000 and ws._frames.state is State.OPEN:
+            ws.send(message)
+            sent += 1
+            if not early:
+                await asyncio.sleep(0)
+        assert ws._unsent() < MAX_UNSENT + 2 * len(message)
+        ws.send("dropped")
+
+    async def talk(ws: WebSocket) -> None:
+        if not early:
+            await send_without_waiting(ws)
+
+    handler = Accepting(talk)
+
+    async def answer(request: Request) -> Response:
+        response = await handler(request)
+        if early:
+            await send_without_waiting(handler.sockets[0])
+        return response
+
+    async with served(answer) as s, dialled(s.port) as client:
+        await client.send(HANDSHAKE)
+        await handler_started(handler)
+        await handler.ended()
+        assert 16 < sent < 2000
+        data = b""
+        while not data.endswith(b"\x88\x0a\x03\xf5too slow"):
+            data += await asyncio.wait_for(client.reader.read(1 << 20), PATIENCE)
+        await client.send(close(1013))
+        assert await client.rest() == b""
+        client.writer.close()
+        async with asyncio.timeout(PATIENCE):
+            await handler.sockets[0].close()
+        assert handler.sockets[0].code == 1013
+
+
+async def test_a_client_that_pings_and_takes_no_pongs_is_held_back_until_it_does() -> None:
+    handler = Accepting(echo)
+    pings = frame(PING, b"*" * 125) * 100
+    async with served(handler) as s, dialled(s.port) as client:
+        await client.send(HANDSHAKE)
+        head = await client.reader.readuntil(b"\r\n\r\n")
+        assert b" 101 " in head
+        connection = handler.sockets[0]._connection
+        assert connection is not None
+        count = 0
+        async with asyncio.timeout(PATIENCE):
+            while connection.reading:
+                if client.writer.transport.get_write_buffer_size() < len(pings):
+                    client.writer.write(pings)
+                    count += 1
+                await asyncio.sleep(0)
+        assert handler.sockets[0]._unsent() < MAX_UNSENT
+        await client.reader.readexactly(127 * 100 * count)
+        await client.send(frame(TEXT, b"on"))
+        assert await client.reader.readexactly(4) == b"\x81\x02on"
 
 
 async def test_the_headers_of_the_response_can_be_changed_before_it_is_returned() -> None:
