@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from tests.support.frames import PING, TEXT, Socket, close, frame
 from tests.support.platform import Platform
 from tests.support.raw import get
 
 
-async def enter(platform: Platform, session: str) -> Socket:
-    return await Socket.open(platform.address, headers=(("X-Session-ID", session),))
+@asynccontextmanager
+async def entered(platform: Platform, session: str) -> AsyncIterator[Socket]:
+    """A socket in the session's room, which leaves with a closing handshake."""
+    with await Socket.open(platform.address, headers=(("X-Session-ID", session),)) as socket:
+        yield socket
+        await socket.send(close())
+        await socket.rest()
 
 
 async def said(socket: Socket) -> str:
@@ -16,9 +24,9 @@ async def said(socket: Socket) -> str:
 
 
 async def test_those_of_one_session_share_a_room_and_no_others(platform: Platform) -> None:
-    with await enter(platform, "a") as anna, await enter(platform, "b") as bob:
+    async with entered(platform, "a") as anna, entered(platform, "b") as bob:
         assert [await said(anna), await said(bob)] == ["1 here", "1 here"]
-        with await enter(platform, "a") as carl:
+        async with entered(platform, "a") as carl:
             assert [await said(anna), await said(carl)] == ["2 here", "2 here"]
             await anna.send(frame(TEXT, b"hello"))
             assert [await said(anna), await said(carl)] == ["hello", "hello"]
@@ -27,7 +35,7 @@ async def test_those_of_one_session_share_a_room_and_no_others(platform: Platfor
 
 
 async def test_the_closing_handshake_is_the_containers(platform: Platform) -> None:
-    with await enter(platform, "a") as anna:
+    with await Socket.open(platform.address, headers=(("X-Session-ID", "a"),)) as anna:
         assert await said(anna) == "1 here"
         await anna.send(close(4000, b"bye"))
         (greeting, last), rest, _ = await anna.rest()

@@ -159,8 +159,9 @@ class WebSocket:
         """Send a message.
 
         Takes effect at the call, once the object's earlier writes are durable; await the result to go no faster than
-        the client takes it. Nothing happens where the client has gone; one that leaves over 1 MiB untaken is closed with
-        1013. Raises WebSocketClosed after ``close``, TypeError for what is no message. Source: developers.cloudflare.com/workers/runtime-apis/websockets/
+        the client takes it. Nothing happens where the client has gone; one that leaves over 1 MiB untaken is closed
+        with 1013. Raises WebSocketClosed after ``close``, TypeError for what is no message.
+        Source: developers.cloudflare.com/workers/runtime-apis/websockets/
         """
         if isinstance(message, str):
             data, text = message.encode(), True

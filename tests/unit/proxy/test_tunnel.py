@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import pytest
 from yarl import URL
 
-from moorings.clock import SystemClock
+from moorings.clock import Clock, ManualClock, SystemClock
 from moorings.errors import StoreError
 from moorings.http import Request, Response
 from moorings.http.upgrade import UpgradeResponse
 from moorings.proxy import ForwardedWebSocket, Tunnel, UpstreamPool, switch
-from moorings.proxy.websocket import MAX_UNSENT
+from moorings.proxy.websocket import CLOSE_TIMEOUT, MAX_UNSENT
 from tests.support.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Received, close, frame, split
 from tests.unit.http.wire import PATIENCE, Client, Script, Served, dialled, get, request_head, served, until, upstream
 
@@ -35,6 +35,7 @@ class Tunnelled:
 
     front: Served
     pool: UpstreamPool
+    clock: Clock
     exchanges: list[int] = field(default_factory=list)
     active: list[int] = field(default_factory=list)
     opened: list[ForwardedWebSocket] = field(default_factory=list)
@@ -52,7 +53,7 @@ class Tunnelled:
             self.held.append(action)
 
     def open(self, protocol: str, transport: asyncio.Transport, rest: bytes) -> Tunnel:
-        clock = SystemClock()
+        clock = self.clock
         if protocol != "websocket":
             return Tunnel(
                 transport, rest, clock=clock, on_activity=lambda: self.active.append(1), on_end=self.ended.append
@@ -74,7 +75,9 @@ Change = Callable[[Response], Response]
 
 
 @asynccontextmanager
-async def tunnelled(script: Script, change: Change = lambda response: response) -> AsyncIterator[Tunnelled]:
+async def tunnelled(
+    script: Script, change: Change = lambda response: response, *, clock: Clock | None = None
+) -> AsyncIterator[Tunnelled]:
     async with upstream(script) as behind:
         pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
 
@@ -82,7 +85,7 @@ async def tunnelled(script: Script, change: Change = lambda response: response) 
             return change(await switch(request, pool, t.open, on_end=lambda: t.exchanges.append(1)))
 
         async with served(handler) as front:
-            t = Tunnelled(front, pool)
+            t = Tunnelled(front, pool, clock or SystemClock())
             yield t
         pool.abort()
 
@@ -362,7 +365,7 @@ async def test_a_close_goes_to_both_sides_and_is_over_when_both_have_answered() 
 
 
 async def test_a_close_waits_for_the_end_of_a_frame_and_nothing_passes_after_it() -> None:
-    go = asyncio.Event()
+    go, clock = asyncio.Event(), ManualClock()
 
     async def halting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         data = frame(TEXT, b"0123456789", fin=False, mask=None)
@@ -371,7 +374,7 @@ async def test_a_close_waits_for_the_end_of_a_frame_and_nothing_passes_after_it(
         writer.write(data[5:] + frame(CONT, b"never", mask=None))
         await reader.read()
 
-    async with tunnelled(accepting("websocket", halting)) as t, dialled(t.front.port) as client:
+    async with tunnelled(accepting("websocket", halting), clock=clock) as t, dialled(t.front.port) as client:
         await switched(client, ASK_WEBSOCKET)
         assert len(await client.reader.readexactly(5)) == 5
         closing = t.opened[0].close(1001, "bye")
@@ -380,6 +383,7 @@ async def test_a_close_waits_for_the_end_of_a_frame_and_nothing_passes_after_it(
         assert (await next_frame(client)).payload == b"\x03\xe9bye"
         await client.send(close(1001))
         assert await client.rest() == b""
+        await clock.advance(CLOSE_TIMEOUT)  # the upstream never answers the close frame
         async with asyncio.timeout(PATIENCE):
             await closing
 
