@@ -19,7 +19,8 @@ FILE ?= examples/session_affinity/worker.py
 KILLS ?= 30
 
 # Debian packages, named by a command that each provides.
-TEST_TOOLS := nginx=nginx strace=strace node=nodejs npm=npm dockerd=docker.io ip=iproute2
+TEST_TOOLS := nginx=nginx strace=strace node=nodejs npm=npm dockerd=docker.io ip=iproute2 \
+    curl=curl nghttp=nghttp2-client openssl=openssl
 LOAD_TOOLS := dockerd=docker.io wrk=wrk cc=gcc:libc6-dev taskset=util-linux
 SOAK_TOOLS := $(LOAD_TOOLS) h2load=nghttp2-client
 BENCH_TOOLS := $(LOAD_TOOLS) nginx=nginx haproxy=haproxy caddy=caddy h2load=nghttp2-client nghttpd=nghttp2-server

@@ -27,7 +27,7 @@ from tests.support.raw import Address
 from tests.support.waiting import wait_until
 from tools.engine import Engine
 
-_READY = r"(?i)listening.*http://([0-9.]+):([0-9]+)|http://([0-9.]+):([0-9]+).*listening"
+_READY = r"(?i)listening.*https?://([0-9.]+):([0-9]+)|https?://([0-9.]+):([0-9]+).*listening"
 
 
 class Mode(Enum):

@@ -158,6 +158,16 @@ def _common(command: Command) -> Command:
             type=click.Path(dir_okay=False, path_type=Path),
             help="The file with that token.  [default: the variable MOORINGS_ADMIN_TOKEN]",
         ),
+        click.option(
+            "--tls-cert",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Serve https with this certificate and its chain (PEM); loaded anew when it changes.",
+        ),
+        click.option(
+            "--tls-key",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="The file with the certificate's private key (PEM).",
+        ),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)

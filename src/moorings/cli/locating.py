@@ -99,5 +99,7 @@ def serve_options(found: ConfigFile | None, said: Collection[str]) -> dict[str, 
         "stop_containers": serve.stop_containers,
         "admin_listen": None if serve.admin_listen is None else host_and_port(serve.admin_listen),
         "admin_token_file": None if serve.admin_token_file is None else found.resolve(serve.admin_token_file),
+        "tls_cert": None if serve.tls_cert is None else found.resolve(serve.tls_cert),
+        "tls_key": None if serve.tls_key is None else found.resolve(serve.tls_key),
     }
     return {name: value for name, value in options.items() if value is not None and name not in said}

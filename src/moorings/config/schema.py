@@ -200,6 +200,8 @@ class Serve(Struct, frozen=True, kw_only=True):
         None
     )
     admin_token_file: Annotated[str | None, Expect("a file", _some)] = None
+    tls_cert: Annotated[str | None, Expect("a file", _some)] = None
+    tls_key: Annotated[str | None, Expect("a file", _some)] = None
 
 
 class Moorings(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl as tls
 from collections.abc import Callable, Coroutine, Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ OnError = Callable[[Request | None, BaseException], Response]
 
 
 class HttpServer:
-    """An HTTP/1.1 server (RFC 9110, RFC 9112).
+    """An HTTP/1.1 and HTTP/2 server (RFC 9110, RFC 9112, RFC 9113).
 
     ``handler`` runs in one task per request and is never cancelled because its client went away: ``request.signal`` is
     set instead, and its late response is dropped. ``on_error`` makes the response for an exception of the handler, and
@@ -57,13 +58,23 @@ class HttpServer:
         self._date = b""
         self._date_second = -1
 
-    async def listen(self, host: str, port: int, *, backlog: int = 1024) -> tuple[str, int]:
+    async def listen(
+        self, host: str, port: int, *, ssl: tls.SSLContext | None = None, backlog: int = 1024
+    ) -> tuple[str, int]:
         """Accept connections on an address; returns it, with the port that was chosen for port 0.
 
-        OSError if it is taken.
+        With ``ssl`` they are TLS, and its ALPN tells HTTP/2 from HTTP/1.1. OSError if the address is taken.
         """
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: ServerConnection(self, loop), host, port, backlog=backlog)
+        server = await loop.create_server(
+            lambda: ServerConnection(self, loop),
+            host,
+            port,
+            backlog=backlog,
+            ssl=ssl,
+            ssl_handshake_timeout=None if ssl is None else self.limits.header_timeout,
+            ssl_shutdown_timeout=None if ssl is None else self.limits.linger,
+        )
         self._listeners.append(server)
         address = server.sockets[0].getsockname()
         return address[0], address[1]

@@ -24,7 +24,7 @@ class PlatformOptions:
 
     ``config`` is the configuration file, or the folder to look for one in; the worker file's unless given.
     ``max_body`` bounds the body of a request (over it: 413); 0 and None set no bound. ``admin_listen`` needs
-    ``admin_token``.
+    ``admin_token``, ``tls_cert`` (PEM, with its chain) ``tls_key``.
     """
 
     file: Path
@@ -39,6 +39,8 @@ class PlatformOptions:
     trusted_proxies: tuple[str, ...] = ()
     stop_containers: bool = False
     drain_timeout: float = 30.0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     admin_listen: tuple[str, int] | None = None
     admin_token: str | None = field(default=None, repr=False)
 

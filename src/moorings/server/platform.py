@@ -31,6 +31,7 @@ from moorings.server import garbage
 from moorings.server.admin.listening import AdminServer
 from moorings.server.admin.routes import AdminParts, all_routes
 from moorings.server.adopting import adopt_all
+from moorings.server.certificates import Certificates
 from moorings.server.choosing import Place, choose_all
 from moorings.server.dev_trigger import DevTrigger
 from moorings.server.grpc_calls import GrpcCalls
@@ -98,6 +99,7 @@ class Platform:
         self._workflows: Workflows | None = None
         self._queues: Queueing | None = None
         self._server: HttpServer | None = None
+        self._certificates: Certificates | None = None
         self._calls: GrpcCalls | None = None
         self._admin: AdminServer | None = None
         self._client = HttpClient(clock=self.clock)
@@ -118,6 +120,7 @@ class Platform:
         app = self.app = load_application(self.options.file, self.options.config, data=self.options.data)
         variables = self._variables(app)
         self._warn([*app.warnings, *shadowed(app, variables)])
+        self._certificates = Certificates(self.options, clock=self.clock, observer=self.observer)
         try:
             await self._open(app, variables)
         except BaseException:
@@ -171,8 +174,11 @@ class Platform:
         )
         self._watchdog = Watchdog(self.observer, app.file.parent)
         self._watchdog.start()
-        host, port = await self._server.listen(self.options.host, self.options.port)
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        assert self._certificates is not None
+        tls = self._certificates.context
+        host, port = await self._server.listen(self.options.host, self.options.port, ssl=tls)
+        self._certificates.start()
+        self.url = f"{self._certificates.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         self._cron = CronScheduler(
             store=self._store, clock=self.clock, observer=self.observer, run=self._worker.scheduled
         )
@@ -423,6 +429,8 @@ class Platform:
     async def _close(self, containers: OnClose) -> None:
         if self._watchdog is not None:
             self._watchdog.stop()
+        if self._certificates is not None:
+            self._certificates.stop()
         if self._admin is not None:
             await self._leave("operations of the command line", self._admin.close())
         if self._server is not None:
