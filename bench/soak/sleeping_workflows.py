@@ -1,0 +1,152 @@
+"""100,000 sleeping workflow instances: rows, of which neither start-up nor memory feels much; then all are woken."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.harness.case import Bench, Case
+from bench.harness.contestants import PLATFORM, start_platform
+from bench.harness.figures import Direction, Figure, Result, Row, Verdict
+from bench.harness.plain_http import Connection
+from bench.harness.process import BenchError
+from moorings.clock import SystemClock
+from moorings.server.platform import MIGRATIONS
+from moorings.store import DataFolder, SqliteStore
+
+APP = "workflows"
+SLEEPING = 100_000
+RATE = 2_000
+A_DAY = 86_400.0
+LEAD = 10.0
+"""Seconds from the moment when the times are stored until the first is due: the platform starts in between."""
+
+PATIENCE = 120.0
+ROUNDS = 3
+A_TURN = 2_000
+MIB = 1 << 20
+
+INSTANCE = (
+    "INSERT INTO workflows_instances (id_key, workflow, id, status, wake, fence, params, created) "
+    "VALUES (?, 'Sleeper', ?, 'waiting', ?, 1, ?, ?)"
+)
+STEP = (
+    "INSERT INTO workflows_steps (instance, name, number, kind, state, attempts, cut_off, due, began) "
+    "VALUES (?, 'nap', 0, 'sleep', 'waiting', 0, 0, ?, ?)"
+)
+MOVED = (
+    "UPDATE workflows_instances SET wake = ?, params = ? WHERE id_key = ?",
+    "UPDATE workflows_steps SET due = ? WHERE instance = ?",
+)
+
+
+async def store(folder: Path, *, first_due: float, move: bool = False) -> None:
+    """Store the sleepers, or ``move`` their times: one is due at ``first_due`` and the others after it at RATE."""
+    with DataFolder.open(folder, started_at=time.time()) as place:
+        database = await SqliteStore.open(place.path, migrations=MIGRATIONS, clock=SystemClock())
+        group = database.group("sleepers")
+        now = time.time()
+        for number in range(SLEEPING):
+            key, due = number + 1, first_due + number / RATE
+            params = json.dumps({"number": number, "due": due})
+            if move:
+                group.write(MOVED[0], (due, params, key))
+                commit = group.write(MOVED[1], (due, key))
+            else:
+                group.write(INSTANCE, (key, f"sleeper-{number}", due, params, now))
+                commit = group.write(STEP, (key, due, now))
+            if number % A_TURN == A_TURN - 1:
+                await commit
+        await database.close()
+
+
+def started(bench: Bench, data: Path) -> tuple[float, float]:
+    """Seconds from the start to the first answer, and MiB then. The platform is stopped afterwards."""
+    began = time.perf_counter()
+    platform = start_platform(bench.site, APP, data_dir=data)
+    try:
+        with Connection(platform.url) as connection:
+            connection.good()
+            took = time.perf_counter() - began
+            time.sleep(1.0)  # what start-up leaves to do afterwards counts as well
+            return took, platform.usage().rss / MIB
+    finally:
+        platform.stop()
+
+
+def wakings(bench: Bench, data: Path) -> tuple[list[tuple[int, float]], float]:
+    """Each sleeper's number and how late it was woken (s), in the order in which they woke; CPU seconds in all."""
+    platform = start_platform(bench.site, APP, data_dir=data)
+    seen: list[tuple[int, float]] = []
+    try:
+        deadline = time.monotonic() + LEAD + SLEEPING / RATE + PATIENCE
+        with Connection(platform.url) as connection:
+            while len(seen) < SLEEPING:
+                if time.monotonic() > deadline:
+                    raise BenchError(f"only {len(seen):,} of {SLEEPING:,} sleepers have woken\n"
+                                     + platform.process.last_words())  # fmt: skip
+                time.sleep(0.5)
+                seen += json.loads(connection.good(f"/woken?from={len(seen)}").body)
+                bench.progress(f"{len(seen):,} of {SLEEPING:,} have woken")
+        return seen, platform.usage().cpu
+    finally:
+        platform.stop()
+
+
+def out_of_order(numbers: Iterable[int]) -> int:
+    """How many come after one that should have come later."""
+    latest, count = -1, 0
+    for number in numbers:
+        count += number < latest
+        latest = max(latest, number)
+    return count
+
+
+def run(bench: Bench) -> Result:
+    empty, full = bench.site.folder / "empty", bench.site.folder / "full"
+    bench.progress(f"{SLEEPING:,} sleepers are stored")
+    asyncio.run(store(full, first_due=time.time() + A_DAY))
+    without, sleeping = [], []
+    for number in range(ROUNDS):
+        bench.progress(f"start {number + 1} of {ROUNDS}")
+        without.append(started(bench, empty))
+        sleeping.append(started(bench, full))
+    moving = time.time()
+    bench.progress("their times are moved")
+    asyncio.run(store(full, first_due=moving + A_DAY, move=True))
+    moved_in = time.time() - moving
+    asyncio.run(store(full, first_due=time.time() + LEAD + moved_in, move=True))
+    seen, cpu = wakings(bench, full)
+    late = Figure.of([seconds for _, seconds in seen], "s")
+    rows = [
+        Row(
+            name,
+            {
+                "start to first answer": Figure.of([s for s, _ in found], "s"),
+                "memory": Figure.of([m for _, m in found], "MiB"),
+            },
+        )
+        for name, found in ((f"{PLATFORM}, no instances", without), (f"{PLATFORM}, {SLEEPING:,} asleep", sleeping))
+    ]
+    start = rows[1].figures["start to first answer"].median
+    memory = rows[1].figures["memory"].median - rows[0].figures["memory"].median
+    return Result(
+        tuple(rows),
+        (
+            Verdict("restart to the first answer", start, "s", Direction.AT_MOST, 2.0),
+            Verdict("memory over the empty platform", memory, "MiB", Direction.AT_MOST, 50.0),
+            Verdict(f"the latest of all wakings, at {RATE:,}/s", max(late.samples), "s", Direction.AT_MOST, 1.0),
+            Verdict("woken too early", sum(s < 0 for s in late.samples), "", Direction.AT_MOST, 0),
+            Verdict("woken twice", SLEEPING - len({n for n, _ in seen}), "", Direction.AT_MOST, 0),
+            Verdict("woken out of order", out_of_order(n for n, _ in seen), "", Direction.AT_MOST, 0),
+        ),
+        (
+            f"median of how late they woke: {late.median * 1000:.1f} ms",
+            f"CPU time of the platform for a waking: {cpu / SLEEPING * 1e6:.0f} µs, which on one core allows at most "
+            f"{SLEEPING / cpu:,.0f}/s; on a busy machine they are late for want of it",
+        ),
+    )
+
+
+CASE = Case(title=f"{SLEEPING:,} sleeping workflow instances", run=run)
