@@ -27,9 +27,12 @@ async def test_touching_storage_keeps_it_awake_until_the_job_is_done_and_then_it
 
 async def test_without_it_the_container_sleeps_in_the_middle_of_the_job(variant: Variant) -> None:
     in_fractions_of_a_second(variant, keepalive_every="60.0")
-    with variant.serve() as platform:
+    platform = variant.serve()
+    try:
         job = asyncio.create_task(exchange(platform.address, request("POST", "/film", body=b"film.mov"), method="POST"))
         await asyncio.to_thread(platform.wait_for_output, "LongRunningContainer/film stopped")
         assert not job.done()
         job.cancel()
         await asyncio.gather(job, return_exceptions=True)
+    finally:
+        platform.kill()  # a stop would wait for the job, which never ends

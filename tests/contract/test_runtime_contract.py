@@ -85,7 +85,7 @@ async def test_nothing_of_a_container_is_reported_before_its_start_returned(
     watching = Watching()
     again = lab.runtime()
     await again.open(watching)
-    for _ in range(10):
+    for _ in range(4):
         spec = lab.spec(Prints("at once"), Exits(1))
         running = await again.start(spec)
         returned.add(running.token)
@@ -136,10 +136,10 @@ async def test_a_cancelled_start_leaves_nothing(
 async def test_many_containers_start_at_once_and_share_no_address(
     lab: Lab, runtime: ContainerRuntime, events: Events
 ) -> None:
-    specs = [lab.spec(Prints("up"), ports=(3000, 3001)) for _ in range(20)]
+    specs = [lab.spec(Prints("up"), ports=(3000, 3001)) for _ in range(8)]
     started = await asyncio.gather(*(runtime.start(spec) for spec in specs))
     assert [running.token for running in started] == [spec.token for spec in specs]
-    assert len({address for running in started for address in running.addresses.values()}) == 40
+    assert len({address for running in started for address in running.addresses.values()}) == 16
     for spec in specs:
         await events.line(spec.token, "up")
         await runtime.kill(spec.token)

@@ -164,16 +164,32 @@ async def test_the_sandbox_holds(platform: Platform, box: Box) -> None:
 # --- a crowd ----------------------------------------------------------------------------------------------------------
 
 
-async def test_of_a_crowd_as_many_get_an_answer_as_there_are_places(platform: Platform) -> None:
-    boxes = [Box(platform, f"crowd {number}", "FEW") for number in range(6)]
-    answers = await asyncio.gather(*(box.get() for box in boxes))
-    assert sorted(answer.status for answer in answers) == [200, 200, 200, 503, 503, 503]
-    assert len(platform.docker_containers()) >= 3
-    refused = [box for box, answer in zip(boxes, answers, strict=True) if answer.status == 503]
-    for box, answer in zip(boxes, answers, strict=True):
-        if answer.status == 503:
-            assert int(dict(answer.headers)["Retry-After"]) > 0
-        else:
-            await box.get("/-/stop")
-    answers = await asyncio.gather(*(box.get() for box in refused))
-    assert {answer.status for answer in answers} == {200}
+async def test_of_a_crowd_as_many_get_an_answer_as_there_are_places_and_the_others_once_those_sleep(
+    platform: Platform,
+) -> None:
+    boxes = [Box(platform, f"crowd {number}", "FEW") for number in range(12)]
+    connections = [await Connection.open(platform.address) for _ in boxes]
+    try:
+        for box, connection in zip(boxes, connections, strict=True):
+            await connection.offer(request("GET", "/slow", box.headers))  # it keeps its container busy
+        heads = await asyncio.gather(*(connection.receive_head() for connection in connections))
+        assert sorted(head.status for head in heads) == [200] * 4 + [503] * 8
+        assert _few(platform) == 4
+    finally:
+        for connection in connections:
+            connection.abort()
+    refused = [(box, head) for box, head in zip(boxes, heads, strict=True) if head.status == 503]
+    assert all(int(dict(head.headers)["Retry-After"]) > 0 for _, head in refused)
+    for some in (refused[:4], refused[4:]):
+
+        async def asleep() -> bool:
+            return _few(platform) == 0
+
+        await eventually(asleep, "they sleep", within=30.0)
+        answers = await asyncio.gather(*(box.get() for box, _ in some))
+        assert {answer.status for answer in answers} == {200}
+
+
+def _few(platform: Platform) -> int:
+    """How many containers of the class with few places exist."""
+    return sum(each["Labels"]["dev.moorings.class"] == "Few" for each in platform.docker_containers())

@@ -27,7 +27,8 @@ class Internal(Box):
 
 
 class Few(Box):
-    max_instances = 3
+    max_instances = 4
+    sleep_after = "1s"
 
 
 class Dies(Box):
