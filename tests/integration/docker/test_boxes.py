@@ -168,7 +168,7 @@ async def test_of_a_crowd_as_many_get_an_answer_as_there_are_places_and_the_othe
     platform: Platform,
 ) -> None:
     boxes = [Box(platform, f"crowd {number}", "FEW") for number in range(12)]
-    connections = [await Connection.open(platform.address) for _ in boxes]
+    connections = [await Connection.open(platform.address, timeout=60.0) for _ in boxes]
     try:
         for box, connection in zip(boxes, connections, strict=True):
             await connection.offer(request("GET", "/slow", box.headers))  # it keeps its container busy
