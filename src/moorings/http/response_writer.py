@@ -271,7 +271,8 @@ class ResponseWriter:
     # --- Sink
 
     def body_chunk(self, chunk: bytes) -> None:
-        self._write_chunk(chunk)
+        if not self._transport.is_closing():  # else the client has just gone, and uvloop's TLS would log each write
+            self._write_chunk(chunk)
 
     def body_end(self, trailers: Headers | None) -> None:
         self._stream = None
