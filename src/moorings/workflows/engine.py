@@ -103,6 +103,7 @@ class Engine:
     async def start(self, definitions: Iterable[Definition]) -> None:
         """Take over what an earlier platform has left, and begin to run. Raises StoreError."""
         await self.store.group("workflows").write(records.REQUEUE, (self.clock.time(),))
+        self._last_key = max(self._last_key, *(key or 0 for (key,) in await self.store.read(records.GREATEST)))
         self._factory.install()
         self._started = True
         self.use(definitions)
@@ -147,7 +148,7 @@ class Engine:
     # --- instances ----------------------------------------------------------------------------------------------------
 
     def new_key(self) -> int:
-        """A key that no instance has: it grows with time."""
+        """A key that no instance and no event has: it grows, also where the clock was set back."""
         self._last_key = max(self._last_key + 1, int(self.clock.time() * 1e6) << 10)
         return self._last_key
 
@@ -342,13 +343,11 @@ class Engine:
 
     async def _park(self, live: Live, run: Run) -> float | None:
         """Store that an instance waits, and until when; an event that comes meanwhile wakes it at once."""
-        while True:
-            called = run.awaits_any()
-            due = self.clock.time() if called else run.wake()
-            wake = None if due == _NEVER else due
-            await self._move(live, WorkflowStatus.WAITING, wake)
-            if called or not run.awaits_any():
-                return wake
+        now = self.clock.time()
+        due = now if run.awaits_any() else run.wake()
+        wake = None if due == _NEVER else due
+        await live.group.write(records.PARK, (now, wake, live.row.key, live.fence), expect=1)
+        return now if run.awaits_any() else wake
 
     async def _move(self, live: Live, status: WorkflowStatus, wake: float | None) -> None:
         await live.group.write(records.MOVE, (status, wake, live.row.key, live.fence), expect=1)

@@ -24,6 +24,7 @@ from moorings.errors import (
     WorkflowStateError,
 )
 from moorings.objects.values import register_record
+from moorings.store import Commit
 from moorings.workflows import failures, records
 from moorings.workflows.attempts import encode_result
 from moorings.workflows.definitions import Definition
@@ -296,15 +297,21 @@ class Operations:
             records.SEND, (row.key, event.number, event.type, event.payload, event.sent, row.key), expect=1
         )
         group.write(records.WAKE_FOR, (now, row.key, event_type))
+
+        def stored(commit: Commit) -> None:
+            if commit.error is not None:
+                return
+            live = engine.live.get(row.key)
+            if live is None:
+                engine.wake_at(now)
+            else:
+                live.run.receive(event)
+
+        commit.add_done_callback(stored)  # also where the sender has gone meanwhile
         try:
             await commit
         except StoreConflict:
             raise WorkflowStateError(f"{workflow}/{row.id} has ended: nobody is left to take an event") from None
-        live = engine.live.get(row.key)
-        if live is None:
-            engine.wake_at(now)
-        else:
-            live.run.receive(event)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

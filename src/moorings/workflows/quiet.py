@@ -58,7 +58,8 @@ def _explained(
     tasks: Container[asyncio.Future[Any]],
     waits: Container[asyncio.Future[Any]],
 ) -> bool:
-    return all(future.done() or future in tasks or future in waits for future in futures)
+    left = [future for future in futures if not future.done()]
+    return bool(left) and all(future in tasks or future in waits for future in left)
 
 
 def _innermost(task: asyncio.Task[Any]) -> FrameType | None:

@@ -126,6 +126,8 @@ def events_of(count: int) -> str:
 
 
 KEYS_OF_IDS: Final = "SELECT id_key FROM workflows_instances WHERE workflow = ? AND id = ?"
+GREATEST: Final = "SELECT max(id_key) FROM workflows_instances UNION ALL SELECT max(number) FROM workflows_events"
+"""The greatest keys in use, NULL where there are none."""
 EXPIRED: Final = "SELECT id_key FROM workflows_instances WHERE expires <= ? ORDER BY expires LIMIT ?"
 LATEST: Final = (
     f"SELECT {_INSTANCE} FROM workflows_instances WHERE (? = '' OR workflow = ?) AND (? = '' OR status = ?) "
@@ -143,6 +145,13 @@ CLAIM: Final = (
     "UPDATE workflows_instances SET status = 'running', wake = NULL, fence = fence + 1 WHERE id_key = ? AND fence = ?"
 )
 MOVE: Final = "UPDATE workflows_instances SET status = ?, wake = ? WHERE id_key = ? AND fence = ?"
+PARK: Final = (
+    "UPDATE workflows_instances SET status = 'waiting', wake = CASE WHEN EXISTS (SELECT 1 FROM workflows_events "
+    "WHERE workflows_events.instance = id_key AND EXISTS (SELECT 1 FROM workflows_steps WHERE "
+    "workflows_steps.instance = id_key AND state = 'waiting' AND kind = 'wait_for_event' AND event_type = type)) "
+    "THEN ? ELSE ? END WHERE id_key = ? AND fence = ?"
+)
+"""Wait: until the second time, or the first where an event was stored that the run hadn't seen when it was left."""
 END: Final = (
     "UPDATE workflows_instances SET status = ?, wake = NULL, output = ?, error = ?, ended = ?, expires = ? "
     "WHERE id_key = ? AND fence = ?"

@@ -31,6 +31,8 @@ HOLD: Final = 1.0
 _NEVER: Final = float("inf")
 _FIRST_LOOK: Final = 0.02
 _LAST_LOOK: Final = 5.0
+_STILL: Final = 3
+"""Turns of the loop that all has to wait for: what a task's end sets going (``gather``'s future) takes some to show."""
 _LONGEST_TIMER: Final = 86_400.0
 _AGAIN: Final = 1.0
 """Seconds after which code that goes on although it was cancelled is cancelled again."""
@@ -52,7 +54,7 @@ class Run:
     """The code of one instance, from its beginning or its replay until it is left."""
 
     __slots__ = (
-        "_checking", "_deferred", "_events", "_look", "_looking", "_permits", "_poll", "_told", "_waits",
+        "_checking", "_deferred", "_events", "_look", "_looking", "_permits", "_poll", "_still", "_told", "_waits",
         "active", "clock", "journal", "leaving", "names", "pausing", "problem", "root", "steps", "tasks", "unwinding",
     )  # fmt: skip
 
@@ -82,6 +84,7 @@ class Run:
         self._deferred: list[tuple[Entry, asyncio.Future[Any]]] = []
         self._permits: list[asyncio.Future[Any]] = []
         self._checking = False
+        self._still = 0
         self._poll: TimerHandle | None = None
         self._looking: tuple[float, TimerHandle] | None = None
         self._look = _FIRST_LOOK
@@ -302,6 +305,7 @@ class Run:
         """Something began to wait, or ended: see soon whether all of the run waits now."""
         if not self._checking and not self.unwinding and not self.active and (self._waits or self.pausing):
             self._checking = True
+            self._still = 0
             self._look = _FIRST_LOOK
             asyncio.get_running_loop().call_soon(self._check)
 
@@ -321,6 +325,11 @@ class Run:
             # What ends or begins to wait for a step says so; a change from one foreign wait to another doesn't.
             self._poll = self.clock.call_later(self._look, self._check)
             self._look = min(_LAST_LOOK, self._look * 2)
+            self._still = 0
+        elif self._still < _STILL:
+            self._still += 1
+            self._checking = True
+            asyncio.get_running_loop().call_soon(self._check)
         elif self.journal.unmet:
             self._changed_code("")
         elif self.wake() - self.clock.time() > HOLD:
