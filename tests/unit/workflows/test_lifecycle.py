@@ -121,34 +121,6 @@ async def test_steps_may_come_in_another_order_than_they_were_recorded_in(lab: L
     assert (await lab.ends(instance)).output == ["b", "a"]
 
 
-async def test_a_replay_whose_branch_has_just_ended_is_not_taken_for_changed_code(lab: Lab) -> None:
-    class Flow(WorkflowEntrypoint):
-        async def run(self, event: Any, step: Any) -> str:
-            async def branch() -> str:
-                await asyncio.gather(step.do("a", lambda: None))
-                return str(await step.do("b", lambda: "b"))
-
-            return (await asyncio.gather(branch(), step.sleep("nap", "1 hour")))[0]
-
-    await lab.start(Flow)
-    await lab.reaches(await lab.of(Flow).create("i"), "waiting")
-    await lab.crash()
-    row = await lab.operations.find("Flow", "i")
-    await lab.store.group("a wake-up").write(
-        "UPDATE workflows_instances SET wake = 0 WHERE id_key = ?", (row.key,), expect=1
-    )
-    await lab.start(Flow)
-    instance = await lab.of(Flow).get("i")
-
-    async def left_again() -> bool:
-        return (await lab.operations.find("Flow", "i")).fence > row.fence and not lab.engine.live
-
-    await eventually(left_again, "it has run again and left memory")
-    assert await lab.status(instance) == "waiting"
-    await lab.after(3601)
-    assert (await lab.ends(instance)).output == "b"
-
-
 # --- places -----------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from moorings.clock import ManualClock
@@ -245,6 +245,14 @@ async def cut_everywhere(folder: Path, program: Program, second: int) -> None:
         await lab.close()
 
 
+SOUND = Work(0, 0, 0.0, 0)
+BRANCH_THAT_JUST_ENDED = Parts(
+    (Parts((SOUND, Parts((Nap(0.0),), True), SOUND), False), Work(3, 1, 100.0, 2)), parallel=True
+)  # fmt: skip
+
+
+@example(program=BRANCH_THAT_JUST_ENDED, second=0)
+@example(program=Wait(early=True), second=0)  # the event comes while the instance leaves memory
 @given(program=programs, second=st.integers(0, 6))
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_replay_gives_what_the_model_gives_wherever_the_power_failed(program: Program, second: int) -> None:
