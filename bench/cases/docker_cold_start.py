@@ -23,6 +23,8 @@ from tools.engine import Engine, EngineNotPossible
 
 POLL_SECONDS = 0.0005
 GIVE_UP_SECONDS = 20.0
+SETTLED_SECONDS = 0.1
+"""From a freeze to what is measured, on both sides."""
 SAMPLES = 20
 THAWS = 16
 
@@ -58,6 +60,7 @@ def by_the_engine(engine: Engine, image: str, network: str) -> tuple[str, str, f
 def thaw_by_the_engine(engine: Engine, id: str, url: str) -> float:
     """Milliseconds that unpausing takes, with the answer."""
     engine.ask("POST", f"/containers/{id}/pause")
+    time.sleep(SETTLED_SECONDS)
     with Connection(url) as connection:
         began = time.perf_counter()
         engine.ask("POST", f"/containers/{id}/unpause")
@@ -65,15 +68,19 @@ def thaw_by_the_engine(engine: Engine, id: str, url: str) -> float:
         return (time.perf_counter() - began) * 1000
 
 
-def thaw_by_the_platform(connection: Connection, name: str) -> float:
-    """Milliseconds of the first request to a container that is frozen."""
+def thaw_by_the_platform(served: Platform, connection: Connection, name: str) -> float:
+    """Milliseconds of the first request to a container that is frozen.
+
+    Its state says ``paused`` from before the Engine is asked to freeze it: what counts is what the Engine says.
+    """
     headers = {"X-Session-ID": name, "X-Bench": "frozen"}
     connection.good("/", headers)
     deadline = time.monotonic() + GIVE_UP_SECONDS
-    while connection.good("/", {**headers, "X-Bench": "state"}).body != b"paused":
+    while all(each["State"] != "paused" for each in served.docker_containers()):
         if time.monotonic() > deadline:
             raise BenchError("the container is not frozen")
         time.sleep(0.05)
+    time.sleep(SETTLED_SECONDS)
     began = time.perf_counter()
     connection.good("/", headers)
     return (time.perf_counter() - began) * 1000
@@ -119,7 +126,7 @@ def measured(bench: Bench, engine: Engine, folder: Path) -> Result:
             own.append(took)
             if number < THAWS:
                 bench.progress(f"thaw {number + 1} of {THAWS}")
-                thaws.append((thaw_by_the_engine(engine, id, url), thaw_by_the_platform(connection, "frozen")))
+                thaws.append((thaw_by_the_engine(engine, id, url), thaw_by_the_platform(served, connection, "frozen")))
             engine.ask("DELETE", f"/containers/{id}?force=1")
             connection.good("/", {"X-Session-ID": "frozen", "X-Bench": "destroy"})
             for each in served.docker_containers():
