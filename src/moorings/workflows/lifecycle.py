@@ -1,7 +1,8 @@
 """The life of an instance as one table, and the names of what its steps go through.
 
-Every move is a row here; anything else is refused to whoever asked for it. The diagram in the documentation is made
-from this table.
+What may be asked of an instance from outside (pause, resume, terminate) is looked up here, and refused with the states
+from which it is possible. The engine's own moves are written by the statements in ``records``, which repeat the states
+that they start from.
 """
 
 from __future__ import annotations
