@@ -118,6 +118,7 @@ def run(bench: Bench) -> Result:
     moved_in = time.time() - moving
     asyncio.run(store(full, first_due=time.time() + LEAD + moved_in, move=True))
     seen, cpu = wakings(bench, full)
+    latest = max(seen, key=lambda waking: waking[1])[0]
     late = Figure.of([seconds for _, seconds in seen], "s")
     rows = [
         Row(
@@ -142,7 +143,7 @@ def run(bench: Bench) -> Result:
             Verdict("woken out of order", out_of_order(n for n, _ in seen), "", Direction.AT_MOST, 0),
         ),
         (
-            f"median of how late they woke: {late.median * 1000:.1f} ms",
+            f"median of how late they woke: {late.median * 1000:.1f} ms; the latest was number {latest:,}",
             f"CPU time of the platform for a waking: {cpu / SLEEPING * 1e6:.0f} µs, which on one core allows at most "
             f"{SLEEPING / cpu:,.0f}/s; on a busy machine they are late for want of it",
         ),

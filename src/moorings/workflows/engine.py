@@ -44,6 +44,9 @@ TROUBLE: Final = 2.0
 CUT_OFF: Final = 1.0
 """Seconds that code which is cut off at the end gets to end."""
 
+TOGETHER: Final = 0.01
+"""Seconds between two looks: what comes due within them is read at once."""
+
 SWEEP: Final = 3600.0
 """Seconds between two looks for instances whose retention has passed."""
 
@@ -233,7 +236,7 @@ class Engine:
                 for definition in tuple(self.definitions.values()):
                     following = min(following, await self._look_for(definition))
                 if following < _NEVER:
-                    self.wake_at(following)
+                    self.wake_at(max(following, self.clock.time() + TOGETHER))
                 await asyncio.sleep(0)
         except StoreError as error:
             self.observer.notify(ErrorReported("workflows", error))
