@@ -26,6 +26,8 @@ CLOSE_TIMEOUT = 5.0
 
 _LINGER = 30.0  # seconds that a client may take to end after the container has
 
+_LINGER_AFTER_CLOSE = 2.0  # seconds that a client may take to end after a complete closing handshake
+
 MAX_UNSENT = 1024 * 1024
 """Bytes of our own that a client may leave untaken; beyond that it is closed."""
 
@@ -143,6 +145,7 @@ class ForwardedWebSocket(Tunnel):
         self.url = url
         self.opened_at = clock.time()
         self.is_closing = False
+        self._lingers = False
         self._last = clock.monotonic()
         self._monotonic = clock.monotonic
         self._gate = gate
@@ -282,26 +285,39 @@ class ForwardedWebSocket(Tunnel):
         """See Tunnel. While it is being closed here, each side ends on its own."""
         if (end is self.container and self._farewell()) or self.is_closing:
             end.close()
-        elif end is self.container and self.container.frames.closed and self._client_closed():
-            end.close()  # the closing handshake was complete: the client's connection ends as the container's does
-            self._close_client()
+        elif end is self.container and self._handshake_complete():
+            end.close()
+            self._end_client()
         else:
             super().eof(end)
             if end is self.container:
                 self.arm(_LINGER)
 
-    def _client_closed(self) -> bool:
-        return self.client is not None and self.client.frames.closed
+    def _handshake_complete(self) -> bool:
+        return self.container.frames.closed and self.client is not None and self.client.frames.closed
 
-    def _close_client(self) -> None:
-        if self.client is not None:
-            self.client.close()
+    def _end_client(self) -> None:
+        """The closing handshake is complete: the client is told the end, and what it still sends is dropped.
+
+        Closing its connection with something of it unread would reset it, and could take its close frame with it.
+        """
+        client = self.client
+        if self._lingers or client is None or client.transport is None or client.transport.is_closing():
+            return
+        if client.eof or not client.transport.can_write_eof():
+            client.close()
+            return
+        self._lingers = True
+        client.transport.write_eof()
+        self.arm(_LINGER_AFTER_CLOSE)
 
     def peer_lost(self, end: End, peer: End, exc: Exception | None) -> None:
         """See Tunnel."""
         if end is self.container and self._farewell():
             return
-        if not self.is_closing:
+        if end is self.container and not self.is_closing and self._handshake_complete():
+            self._end_client()
+        elif not self.is_closing:
             super().peer_lost(end, peer, exc)
         elif end is self.container and not self.container.cut:
             peer.reset()
