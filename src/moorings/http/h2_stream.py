@@ -301,7 +301,8 @@ class H2ServerStream:
                 if self.closed:
                     break
                 if chunk:
-                    self.body_chunk(chunk)
+                    # buffers are copied, for they may be used again; what is no buffer raises TypeError
+                    self.body_chunk(chunk if type(chunk) is bytes else bytes(memoryview(chunk)))
                 if self._out_size >= _HIGH_WATER:
                     await self._drained()
         except Exception as error:  # noqa: BLE001  # whatever the body raises breaks the answer off

@@ -99,7 +99,7 @@ class Message:
         content = await self.bytes()
         try:
             return msgspec.json.decode(content)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ValueError(f"the body is not JSON: {error}") from None
 
     def hold_chunks(self, until: Callable[[], Awaitable[None]]) -> None:

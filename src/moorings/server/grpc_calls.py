@@ -14,12 +14,15 @@ from typing import Any
 
 from moorings.clock import Clock
 from moorings.containers.waiting import first_of
-from moorings.errors import ClientDisconnected, DeadlineExceeded
+from moorings.errors import ClientDisconnected, DeadlineExceeded, NoInstanceAvailable
 from moorings.http import Request, Response
 from moorings.http.grpc import is_call, timeout_of
 from moorings.http.response_writer import discard
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+MOST_LATE = 1000
+"""Handlers that may go on for calls whose deadline has passed; beyond that calls with a deadline are UNAVAILABLE."""
+
 Report = Callable[[str, BaseException], object]
 
 
@@ -34,7 +37,7 @@ class GrpcCalls:
         self._late: set[asyncio.Task[Response]] = set()
 
     def handle(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Answer a request. Raises what the worker raises, and DeadlineExceeded."""
+        """Answer a request. Raises what the worker raises, DeadlineExceeded, and NoInstanceAvailable past MOST_LATE."""
         return self._call(request) if is_call(request) else self._handler(request)
 
     async def _call(self, request: Request) -> Response:
@@ -42,6 +45,8 @@ class GrpcCalls:
         if seconds is None:
             return await self._handler(request)
         request.expire_at(self._clock.monotonic() + seconds)
+        if len(self._late) >= MOST_LATE:
+            raise NoInstanceAvailable(f"{MOST_LATE} calls still run although their deadlines have passed")
         answering = asyncio.create_task(self._handler(request), name="moorings-call")
         try:
             await first_of(self._clock, [answering], seconds)

@@ -137,7 +137,7 @@ def _digest(token: bytes) -> bytes:
 def _parsed(body: bytes, kind: type[P]) -> P:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BadRequest(f"the body doesn't fit: {error}") from None
 
 

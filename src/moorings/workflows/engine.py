@@ -87,7 +87,7 @@ class Engine:
         self.definitions: dict[str, Definition] = {}
         self.live: dict[int, Live] = {}
         self._instantiate = instantiate
-        self._tasks = Tasks(lambda where, error: observer.notify(ErrorReported(where, error)))
+        self.tasks = self._tasks = Tasks(lambda where, error: observer.notify(ErrorReported(where, error)))
         self._factory = TaskFactory(asyncio.get_running_loop())
         self._busy: dict[str, int] = {}
         self._claiming: set[int] = set()

@@ -132,7 +132,14 @@ class Operations:
             )
 
     async def create_all(self, workflow: str, instances: Sequence[NewInstance]) -> list[str]:
-        """Create those instances that don't exist yet; returns their ids."""
+        """Create those instances that don't exist yet; returns their ids.
+
+        It is carried out whole, also where the caller goes away meanwhile: what is durable has to be begun.
+        """
+        creating = self._engine.tasks.spawn("create", self._create_all(workflow, instances), shared=True)
+        return await asyncio.shield(creating)
+
+    async def _create_all(self, workflow: str, instances: Sequence[NewInstance]) -> list[str]:
         engine = self._engine
         definition = self._definition(workflow)
         now = engine.clock.time()

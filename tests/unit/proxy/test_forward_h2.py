@@ -353,6 +353,33 @@ async def test_a_malformed_head_never_passes(headers: list[tuple[str, str]]) -> 
         assert b.ends == [1]
 
 
+async def test_an_answer_that_ends_with_its_head_has_no_length_to_come() -> None:
+    async def script(peer: Peer) -> None:
+        stream = (await peer.next(RequestReceived)).stream_id
+        peer.h2.send_headers(stream, [*OK, ("content-length", "40")], end_stream=True)
+        peer.flush()
+
+    async with behind(script) as b:
+        with pytest.raises(UpstreamError, match="shorter"):
+            await b.send(asking(b))
+        assert b.ends == [1]
+
+
+async def test_an_answer_whose_trailers_come_before_its_length_is_there_is_broken_off() -> None:
+    async def script(peer: Peer) -> None:
+        stream = (await peer.next(RequestReceived)).stream_id
+        peer.h2.send_headers(stream, [*OK, ("content-length", "40")])
+        peer.h2.send_data(stream, b"only ten b")
+        peer.h2.send_headers(stream, [("x-sum", "1")], end_stream=True)
+        peer.flush()
+
+    async with behind(script) as b:
+        response = await b.send(asking(b))
+        with pytest.raises(UpstreamError, match="shorter"):
+            await response.bytes()
+        assert b.ends == [1]
+
+
 async def test_an_answer_before_the_request_has_ended_ends_the_upload() -> None:
     async def script(peer: Peer) -> None:
         peer.answer((await peer.next(RequestReceived)).stream_id, b"early")

@@ -40,7 +40,18 @@ class UpstreamReset(UpstreamError):
 class H2Stream:
     """One exchange; the Source of its answer's body. Made by ``H2ClientConnection.start``."""
 
-    __slots__ = ("_body", "_owed", "_paused", "_trailers", "answered", "connection", "exchange", "id", "upload")
+    __slots__ = (
+        "_body",
+        "_owed",
+        "_paused",
+        "_received",
+        "_trailers",
+        "answered",
+        "connection",
+        "exchange",
+        "id",
+        "upload",
+    )
 
     def __init__(
         self, connection: H2ClientConnection, stream_id: int, exchange: Exchange, upload: Upload | None
@@ -54,6 +65,7 @@ class H2Stream:
         self._trailers: Headers | None = None
         self._owed = 0  # bytes received that are not acknowledged
         self._paused = False
+        self._received = 0
 
     # --- the request
 
@@ -108,6 +120,7 @@ class H2Stream:
         self._owed += flow_controlled
         body = self._body
         if body is not None and data:
+            self._received += len(data)
             body.feed(data)
         if not self._paused:
             self._acknowledge()
@@ -119,6 +132,9 @@ class H2Stream:
     def ended(self) -> None:
         """The answer is complete."""
         body, self._body = self._body, None
+        if body is not None and not body.ended and 0 <= body.length != self._received:
+            self.failed(UpstreamError("the upstream's answer is shorter than its Content-Length"))
+            return
         exchange = self._leave()
         if exchange is None:
             return

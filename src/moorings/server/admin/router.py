@@ -147,5 +147,5 @@ async def _nothing() -> AsyncIterator[bytes]:
 def _decoded(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest(f"this is not JSON: {error}") from None
