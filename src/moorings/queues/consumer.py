@@ -99,6 +99,7 @@ class PushConsumer:
         self._observer = observer
         self._deliver = deliver
         self._bury = bury
+        self._closing = False
         self._tasks = Tasks(lambda where, error: observer.notify(ErrorReported(where, error)))
         self._batch_timer: TimerHandle | None = None
         self._due_timer: TimerHandle | None = None
@@ -157,6 +158,7 @@ class PushConsumer:
 
     async def close(self) -> None:
         """Cancel deliveries; their messages are delivered again. After ``halt``."""
+        self._closing = True
         await self._tasks.close()
         self.acknowledgements.flush()
         if self._queue.listener is self:
@@ -323,11 +325,13 @@ class PushConsumer:
             error = raised
         except asyncio.CancelledError as cancelled:
             task = delivery.task
-            if task is None or task.cancelling():  # its time is over; or the platform's, and the messages come again
+            if task is None or delivery.over or self._closing:  # its time is over; or the platform's: they come again
                 if not delivery.over:
                     delivery.over = delivery.failed = True
                     self._running -= 1
                 raise
+            while task.uncancel():
+                pass
             error = WorkerError("the worker's queue() let out a cancellation that nobody had asked for")
             error.__cause__ = cancelled
         finally:

@@ -232,6 +232,21 @@ async def test_a_cancellation_that_the_handler_lets_out_has_its_messages_retried
         assert "cancellation" in here.errors[0]
 
 
+async def test_a_handler_that_cancels_itself_has_its_messages_retried(tmp_path: Path) -> None:
+    async def cancels_itself(batch: MessageBatch) -> None:
+        if len(here.batches) == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+    async with bench(tmp_path, consuming(), handler=cancels_itself) as here:
+        await here.send(1)
+        assert here.attempts == [(1, 1), (1, 2)]
+        assert await here.left() == 0
+        assert "cancellation" in here.errors[0]
+
+
 async def test_large_messages_do_not_wait_for_a_batch_that_memory_cannot_hold(tmp_path: Path) -> None:
     async with bench(tmp_path, consuming(max_batch_size=100, max_batch_timeout=60.0)) as here:
         for _ in range(50):
