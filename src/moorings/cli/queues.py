@@ -6,12 +6,12 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from moorings.cli.reaching import AS_JSON, asks_platform
+from moorings.cli.tables import duration, table
 
 if TYPE_CHECKING:
     from moorings.cli.admin_client import AdminClient
@@ -53,7 +53,7 @@ def ls(client: AdminClient, *, as_json: bool) -> None:
         click.echo("there are no queues; name one under queues.producers in moorings.toml")
         return
     head = ("QUEUE", "MESSAGES", "DELAYED", "IN FLIGHT", "OLDEST", "CONSUMER", "DEAD LETTERS TO")
-    _table(head, [_row(each) for each in listed])
+    table(head, [_row(each) for each in listed])
 
 
 def _row(each: dict[str, Any]) -> tuple[str, ...]:
@@ -128,13 +128,13 @@ def peek(client: AdminClient, name: str, *, limit: int, as_json: bool) -> None:
         return
     head = ("ID", "STATE", "SENT", "ATTEMPTS", "FROM", "BODY")
     now = time.time()
-    _table(head, [_peeked(message, now) for message in messages])
+    table(head, [_peeked(message, now) for message in messages])
 
 
 def _peeked(message: dict[str, Any], now: float) -> tuple[str, ...]:
     state = message["state"]
     if state == "delayed":
-        state = f"due in {_time(message['due'] - now)}"
+        state = f"due in {duration(message['due'] - now)}"
     body = message["body"] if message["content_type"] == "text" else json.dumps(message["body"], ensure_ascii=False)
     body = body if message["content_type"] != "bytes" else f"{len(base64.b64decode(message['body'])):,} bytes"
     shown = "".join(c if c.isprintable() else " " for c in body)
@@ -217,18 +217,5 @@ def _messages(count: int) -> str:
     return f"{count:,} message{'' if count == 1 else 's'}"
 
 
-def _time(seconds: float) -> str:
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{max(0.0, seconds):.0f}s"
-
-
 def _ago(seconds: float) -> str:
-    return f"{_time(seconds)} ago"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return f"{duration(seconds)} ago"

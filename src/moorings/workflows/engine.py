@@ -87,7 +87,7 @@ class Engine:
         self.definitions: dict[str, Definition] = {}
         self.live: dict[int, Live] = {}
         self._instantiate = instantiate
-        self.tasks = self._tasks = Tasks(lambda where, error: observer.notify(ErrorReported(where, error)))
+        self.tasks = Tasks(lambda where, error: observer.notify(ErrorReported(where, error)))
         self._factory = TaskFactory(asyncio.get_running_loop())
         self._busy: dict[str, int] = {}
         self._claiming: set[int] = set()
@@ -137,14 +137,14 @@ class Engine:
             live.run.pause(Leaving.REQUEUED)
         try:
             async with asyncio.timeout(grace):
-                await self._tasks.settle()
+                await self.tasks.settle()
         except TimeoutError:
             for live in self.live.values():
                 live.run.leave(Leaving.TAKEN)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CUT_OFF):
-                    await self._tasks.settle()
-            await self._tasks.close()
+                    await self.tasks.settle()
+            await self.tasks.close()
         finally:
             self._factory.remove()
 
@@ -172,7 +172,7 @@ class Engine:
     def begin(self, row: InstanceRow, definition: Definition) -> None:
         """Run an instance that was created just now; its place is taken."""
         live = self._hold(row, definition, row.fence)
-        self._tasks.spawn(live.label, self._work(live, claim=False))
+        self.tasks.spawn(live.label, self._work(live, claim=False))
 
     def _hold(
         self,
@@ -225,7 +225,7 @@ class Engine:
             self._again = True
             return
         self._looking = True
-        self._tasks.spawn("workflows", self._look())
+        self.tasks.spawn("workflows", self._look())
 
     async def _look(self) -> None:
         try:
@@ -274,7 +274,7 @@ class Engine:
             self.reserve(definition)
             live = self._hold(row, definition, row.fence + 1, steps[row.key], events[row.key])
             self._claiming.add(row.key)
-            self._tasks.spawn(live.label, self._work(live, claim=True))
+            self.tasks.spawn(live.label, self._work(live, claim=True))
 
     # --- one instance -------------------------------------------------------------------------------------------------
 
@@ -375,7 +375,7 @@ class Engine:
     def _sweep(self) -> None:
         if not self._stopped:
             self._sweeper = self.clock.call_later(SWEEP, self._sweep)
-            self._tasks.spawn("retention of workflows", self._forget_expired())
+            self.tasks.spawn("retention of workflows", self._forget_expired())
 
     async def _forget_expired(self) -> None:
         while keys := await self.store.read(records.EXPIRED, (self.clock.time(), BATCH)):

@@ -114,7 +114,7 @@ class Lab:
         for live in self.engine.live.values():
             live.run.leave(Leaving.TAKEN)
         await ManualClock.settle()
-        await self.engine._tasks.close()  # those that wait for what is never stored
+        await self.engine.tasks.close()  # those that wait for what is never stored
         await self.engine.close(grace=0.0)
 
     async def close(self) -> None:

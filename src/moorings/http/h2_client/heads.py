@@ -20,8 +20,6 @@ Fields = list[tuple[bytes, bytes]]
 
 MAX_FIELDS = 256
 
-_BODYLESS = frozenset((b"204", b"304"))
-
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te", b"host")
 )
@@ -88,8 +86,6 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
         raise UpstreamError(f"the upstream's answer has more than {MAX_FIELDS} header fields")
     if len(status) != 3 or not status.isdigit() or status[0] == 48:
         raise UpstreamError("the upstream's answer has no status")
-    if empty and length is not None and int(length) and not head_request and status not in _BODYLESS:
-        raise UpstreamError("the upstream's answer is shorter than its Content-Length")
     lines = [b"\r\n"]
     lines += [b"%b: %b\r\n" % field for field in regular]
     if length is not None:
@@ -101,6 +97,8 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
     line = status_line(int(status))
     head = ResponseHead(line + raw[2:], int(status), RawFields(raw))
     if empty:
+        if length is not None and int(length) and not head_request and not head.bodyless:
+            raise UpstreamError("the upstream's answer is shorter than its Content-Length")
         head.length = 0
         head.forward = head.data if length is not None or head.bodyless or head_request else _with(head, b"0")
     elif length is not None:
