@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,15 +113,16 @@ class Lab(Protocol):
 
 
 class _Specs:
-    """Numbers the containers."""
+    """Numbers the containers; tokens are unique on the machine, where tests run side by side."""
 
     def __init__(self) -> None:
         self._count = itertools.count(1)
+        self._mark = secrets.token_hex(8)
 
     def make(self, entrypoint: Sequence[str], ports: Sequence[int], directory: Path) -> StartSpec:
         number = next(self._count)
         return StartSpec(
-            token=f"token{number}",
+            token=f"{self._mark}-{number}",
             app="contract",
             class_name="Thing",
             object_id=f"{number:064x}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import stat
 import subprocess
@@ -19,6 +20,9 @@ from moorings.runtimes.process import ProcessRuntime, wire
 from tests.contract.runtime_labs import Events, ProcessLab, reopened
 from tests.support.waiting import wait_until
 from tests.unit.runtimes.support import is_running, log_text, parent_of, pids_of, python, start_sleeper, supervisor_pid
+
+# Tokens are unique on the machine: a supervisor kills whatever carries one of a start that was never recorded.
+_MARK = secrets.token_hex(8)
 
 _PLATFORM = """
 import asyncio, sys
@@ -36,7 +40,8 @@ async def main():
     await runtime.open(Events())
     for number in range(int(sys.argv[2])):
         running = await runtime.start(StartSpec(
-            token=f"kept{number}", app="test", class_name="Thing", object_id=f"{number:064x}", name=f"kept{number}",
+            token=f"{sys.argv[4]}-{number}", app="test", class_name="Thing",
+            object_id=f"{number:064x}", name=f"kept{number}",
             entrypoint=(sys.executable, "-I", "-S", "-u", "-c", sys.argv[3]), directory=Path("/"), ports=(3000,)))
         print(running.pid, flush=True)
     await asyncio.sleep(1000)
@@ -57,7 +62,7 @@ while True:
 def _platform(lab: ProcessLab, count: int, code: str) -> tuple[subprocess.Popen[str], list[int]]:
     """A platform in a process of its own, with containers that it started, and their pids."""
     platform = subprocess.Popen(
-        [sys.executable, "-c", _PLATFORM, str(lab.data), str(count), code], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _PLATFORM, str(lab.data), str(count), code, _MARK], stdout=subprocess.PIPE, text=True
     )
     assert platform.stdout is not None
     return platform, [int(platform.stdout.readline()) for _ in range(count)]
@@ -127,10 +132,10 @@ async def test_what_ended_after_the_platform_was_killed_keeps_its_exit_although_
     assert not (lab.data / "supervisor" / "socket").exists()
     runtime, _, found = await reopened(lab)
     [(ended, exit)] = found.ended
-    assert (ended.token, ended.pid, exit.code, exit.reason) == ("kept0", pid, 7, ExitReason.EXIT)
-    assert await runtime.tail("kept0", 5) == ("last words",)
+    assert (ended.token, ended.pid, exit.code, exit.reason) == (f"{_MARK}-0", pid, 7, ExitReason.EXIT)
+    assert await runtime.tail(ended.token, 5) == ("last words",)
     assert supervisor_pid(lab) != first
-    await runtime.forget("kept0")
+    await runtime.forget(ended.token)
     await runtime.close(OnClose.KILL)
 
 
@@ -206,15 +211,16 @@ signal.pause()
 
 
 async def test_a_process_whose_record_was_never_written_is_found_by_its_token(lab: ProcessLab) -> None:
-    (lab.data / "run" / "lost").mkdir(parents=True)
-    lost, other = start_sleeper("lost"), start_sleeper("another platform's")
+    token = f"{_MARK}-lost"
+    (lab.data / "run" / token).mkdir(parents=True)
+    lost, other = start_sleeper(token), start_sleeper("another platform's")
     try:
         runtime, _, found = await reopened(lab)
         await runtime.close(OnClose.KILL)
         assert await asyncio.to_thread(lost.wait, 10) == -signal.SIGKILL
         assert other.poll() is None
         assert list(found.ended) == []
-        assert not (lab.data / "run" / "lost").exists()
+        assert not (lab.data / "run" / token).exists()
     finally:
         for process in (lost, other):
             process.kill()
@@ -326,7 +332,7 @@ async def test_a_start_that_the_supervisor_does_not_survive_leaves_nothing(
 ) -> None:
     supervisor = supervisor_pid(lab)
     os.kill(supervisor, signal.SIGSTOP)
-    spec = replace(lab.command("sleep", "1000"), token="doomed")
+    spec = replace(lab.command("sleep", "1000"), token=f"{_MARK}-doomed")
     starting = asyncio.ensure_future(runtime.start(spec))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -334,5 +340,5 @@ async def test_a_start_that_the_supervisor_does_not_survive_leaves_nothing(
     with pytest.raises(RuntimeUnavailable):
         await starting
     await events.unavailability()
-    assert events.exits("doomed") == []
-    assert "doomed" not in log_text(lab)
+    assert events.exits(spec.token) == []
+    assert spec.token not in log_text(lab)
