@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from moorings.runtimes.process.ports import Ports
 from tests.support.raw import Address
 from tests.support.waiting import wait_until
 
@@ -39,11 +40,8 @@ def describe(processes: Sequence[psutil.Process]) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port that nobody listens on now, and that no outgoing connection takes before it is used."""
+    return Ports().take()
 
 
 def accepts(address: Address) -> bool:
