@@ -76,14 +76,17 @@ _queue = Expect("the name of a queue", _some)
 _duration = Expect('seconds, or a text such as "30s", "5m", "1h"', seconds)
 _period = Expect('more than 0 seconds, or a text such as "30s", "5m", "1h"', _some_time)
 _size = Expect('bytes, or a text such as "10MiB", "1GB"; 0 for no limit', size)
+_room = Expect('bytes, or a text such as "512MiB", "8GB"', size)
 _delay = Expect("whole seconds from 0 to 43200", _between(0, 43200))
 _texts_by_name = Expect("a table of texts")
 
 
 class InstanceSize(Struct, frozen=True, kw_only=True):
-    """A size of one's own for a container's machine."""
+    """A size of one's own for a container's machine. Memory and disk may have the keys of the class or wrangler's."""
 
     vcpu: Annotated[float | None, Expect("a number of virtual CPUs of more than 0", _between(1e-9))] = None
+    memory: Annotated[str | int | None, _room] = None
+    disk: Annotated[str | int | None, _room] = None
     memory_mib: Annotated[int | None, _count] = None
     disk_mb: Annotated[int | None, _count] = None
 

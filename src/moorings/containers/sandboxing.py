@@ -54,13 +54,21 @@ def instance_type(value: Any) -> InstanceType | None:
     if memory is not None and memory < 6 * MIB:
         raise ValueError("memory is at least 6MiB")
     disk = _amount(value, "disk", "disk_mb", MB)
+    if disk is not None and disk < 1:
+        raise ValueError("disk is more than 0")
     return InstanceType(None, InstanceSize(None if vcpu is None else float(vcpu), memory, disk))
 
 
 def _amount(table: Mapping[str, Any], name: str, counted: str, unit: int) -> int | None:
-    if table.get(counted) is not None:
-        return size(table[counted]) * unit
-    return None if table.get(name) is None else size(table[name])
+    """An amount in bytes that is given as ``name``, a size, or as ``counted``, wrangler's whole number of ``unit``."""
+    told, count = table.get(name), table.get(counted)
+    if count is None:
+        return None if told is None else size(told)
+    if told is not None:
+        raise ValueError(f"give {name} or {counted}, not both")
+    if not isinstance(count, int):
+        raise TypeError(f"{counted} is a whole number")
+    return size(count) * unit
 
 
 def sandbox(value: Any) -> Sandbox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from dataclasses import fields
@@ -10,16 +11,26 @@ from pathlib import Path
 import click
 import pytest
 
-from moorings import errors
+import moorings as package
+from moorings import Headers, Request, Response, errors
 from moorings.cli.commands import moorings
 from moorings.containers.container import Container
+from moorings.containers.handle import ContainerHandle
 from moorings.containers.lifecycle import Status, diagram
 from moorings.errors import MooringsError
 from moorings.http.limits import Limits
+from moorings.objects.state import DurableObjectState
 from moorings.worker.loader import load_application
 from tests.support.documents import DOCS, ROOT, anchors, blocks, links, pages, prose, rows
 
 REFERENCE = DOCS / "reference"
+
+FOR_THE_PLATFORM = {
+    *("fields", "target", "head", "from_wire", "changed", "frozen"),  # a message as it came off a connection
+    *("container_port", "expire_at", "gate_messages", "hold_chunks", "give_back"),  # what the layers above note on it
+    *("services", "controller"),  # what a context is made of
+}
+"""Public names of what users hold that are the platform's own."""
 
 
 def options(command: click.Command) -> set[str]:
@@ -60,6 +71,18 @@ def test_every_option_is_in_the_reference() -> None:
     assert documented == set().union(*map(options, moorings.commands.values()))
 
 
+def test_commands_are_documented_with_their_arguments() -> None:
+    documented = [usage for row in rows(REFERENCE / "cli.md") for usage in re.findall(r"`(moorings [^`]+)`", row[0])]
+    assert {usage.split()[1] for usage in documented} == set(moorings.commands)
+    for usage in documented:
+        command: click.Command = moorings
+        words = usage.split()[1:]
+        while isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        _options, *arguments = command.collect_usage_pieces(click.Context(command))
+        assert " ".join(words) == " ".join(arguments)
+
+
 def test_every_option_that_a_page_names_exists() -> None:
     known = {"--help", "--version"} | set().union(*map(options, moorings.commands.values()))
     for page in pages():
@@ -86,6 +109,21 @@ def test_every_error_is_in_the_reference_with_its_status() -> None:
         if len(row) == 4 and row[1].isdigit():
             documented[row[0].strip("`")] = (int(row[1]), re.findall(r"`(\w+)`", row[2])[0])
     assert documented == codes()
+
+
+def test_every_error_in_the_reference_can_be_imported_from_the_package() -> None:
+    for _, name in codes().values():
+        assert getattr(package, name) is getattr(errors, name)
+        assert name in package.__all__
+
+
+def test_what_the_pages_import_from_the_package_is_there() -> None:
+    for page in pages():
+        for block in blocks(page):
+            if block.language == "python":
+                for node in ast.walk(ast.parse(block.text)):
+                    if isinstance(node, ast.ImportFrom) and node.module == "moorings":
+                        assert {alias.name for alias in node.names} <= set(package.__all__), page
 
 
 def test_every_limit_is_in_the_reference_with_its_value() -> None:
@@ -117,6 +155,22 @@ def test_every_name_in_the_reference_is_public_on_a_container() -> None:
         for name in re.findall(r"`(\w+)\(?", cell):
             if f"| {cell} |" in text:
                 assert hasattr(Container, name), f"{name} is in the reference, but not on Container"
+
+
+@pytest.mark.parametrize("cls", [Request, Response, Headers], ids=lambda cls: str(cls.__name__))
+def test_every_public_name_of_a_message_is_in_the_reference(cls: type) -> None:
+    text = (REFERENCE / "requests.md").read_text()
+    for name in {name for base in cls.__mro__[:-1] for name in vars(base) if not name.startswith("_")}:
+        if name not in FOR_THE_PLATFORM:
+            assert re.search(rf"`(await |headers\.|Response\.)?{name}[`(]", text), f"{name} is not in the reference"
+
+
+@pytest.mark.parametrize("cls", [DurableObjectState, ContainerHandle], ids=lambda cls: str(cls.__name__))
+def test_every_public_name_of_a_context_is_in_the_reference(cls: type) -> None:
+    section = (REFERENCE / "container.md").read_text().partition("## `ctx` and `env`")[2]
+    for name in vars(cls):
+        if not name.startswith("_") and name not in FOR_THE_PLATFORM:
+            assert re.search(rf"`(await )?{name}[`(]", section), f"{name} is not in the reference"
 
 
 def test_defaults_of_a_container_are_those_of_the_class() -> None:

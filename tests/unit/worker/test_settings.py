@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moorings.errors import ConfigError
-from moorings.runtimes.sandbox import MIB, InstanceSize
+from moorings.runtimes.sandbox import MB, MIB, InstanceSize
 from moorings.worker.loader import Application, load_application
 
 WORKER = """
@@ -166,11 +166,27 @@ def test_a_dockerfile_stands_for_its_folder_which_is_relative_to_the_configurati
     assert app.options["SessionBackend"].start.directory == tmp_path / "box"
 
 
-def test_a_table_of_sizes_takes_the_place_of_an_instance_type(tmp_path: Path) -> None:
-    config = '[[containers]]\nclass_name = "SessionBackend"\ninstance_type = { vcpu = 1, memory_mib = 1024 }\n'
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        'memory = "1GiB", disk = "2GB"',
+        "memory = 1073741824, disk = 2000000000",
+        "memory_mib = 1024, disk_mb = 2000",
+    ],
+    ids=["texts", "bytes", "wrangler"],
+)
+def test_a_table_of_sizes_takes_the_place_of_an_instance_type(tmp_path: Path, sizes: str) -> None:
+    config = f'[[containers]]\nclass_name = "SessionBackend"\ninstance_type = {{ vcpu = 1, {sizes} }}\n'
     start = load(tmp_path, config).options["SessionBackend"].start
     assert start.instance_type is None
-    assert start.size == InstanceSize(1.0, 1024 * MIB, None)
+    assert start.size == InstanceSize(1.0, 1024 * MIB, 2000 * MB)
+
+
+def test_a_size_that_is_told_twice_is_a_mistake(tmp_path: Path) -> None:
+    sizes = 'memory = "1GiB", memory_mib = 1024'
+    config = f'[[containers]]\nclass_name = "SessionBackend"\ninstance_type = {{ {sizes} }}\n'
+    with pytest.raises(ConfigError, match="give memory or memory_mib, not both"):
+        load(tmp_path, config)
 
 
 def test_name_and_variables_are_those_of_the_file(tmp_path: Path) -> None:
