@@ -158,21 +158,23 @@ class ServerProtocol(H2Connection):
         try:
             return super()._receive_frame(frame)
         except InvalidBodyLengthError:
-            return self._stream_error(frame.stream_id)
+            return self._stream_error(frame)
         except ProtocolError as error:
             if isinstance(error, DenialOfServiceError):
                 raise
             if isinstance(error.__cause__, HPACKError):
                 raise CompressionError(str(error)) from error
             if kind is HeadersFrame and type(error) is ProtocolError and frame.stream_id in self.streams:
-                return self._stream_error(frame.stream_id)
+                return self._stream_error(frame)
             raise
 
     def _pay(self, tokens: float) -> None:
         if not self._frames.spend(tokens):
             raise DenialOfServiceError("too many frames that do nothing")
 
-    def _stream_error(self, stream_id: int) -> list[Event]:
+    def _stream_error(self, frame: Frame) -> list[Event]:
         """A message is malformed (RFC 9113, 8.1.1): its stream ends, and no other."""
-        self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
-        return [StreamReset(stream_id=stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]
+        self.reset_stream(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
+        if isinstance(frame, DataFrame) and frame.flow_controlled_length:  # no event tells of it
+            self.increment_flow_control_window(frame.flow_controlled_length)
+        return [StreamReset(stream_id=frame.stream_id, error_code=ErrorCodes.PROTOCOL_ERROR, remote_reset=False)]

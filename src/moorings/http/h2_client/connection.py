@@ -15,51 +15,19 @@ from collections.abc import Callable
 from typing import cast
 
 import h2.events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import NoAvailableStreamIDError, ProtocolError, StreamClosedError
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
 
 from moorings.errors import ConnectFailed, UpstreamError
 from moorings.http.client_connection import Dropped, Exchange
 from moorings.http.h2_client.heads import Fields
-from moorings.http.h2_client.stream import STREAM_WINDOW, H2Stream, Refused, UpstreamReset
+from moorings.http.h2_client.protocol import CONNECTION_WINDOW, AnswerMalformed, ClientProtocol
+from moorings.http.h2_client.stream import H2Stream, Refused, UpstreamReset
 from moorings.http.h2_client.upload import TURN, Upload
-from moorings.http.hpack_memo import RepeatingDecoder, RepeatingEncoder
 
 MAX_STREAMS = 100
-_CONNECTION_WINDOW = 1 << 24
-_MAX_FRAME = 65_536
 _SETTINGS = 4
-_MAX_HEAD = 64 * 1024
-_CONFIG = H2Configuration(
-    client_side=True,
-    header_encoding=None,
-    validate_inbound_headers=False,  # ``heads`` does, and a malformed answer ends its own stream only
-    normalize_inbound_headers=False,
-    normalize_outbound_headers=False,
-    validate_outbound_headers=False,  # they come from a head that was checked
-)
-
-
-class _Frames(H2Connection):
-    """The library's connection, except that streams a GOAWAY doesn't refuse go on to their end (RFC 9113, 6.8)."""
-
-    def __init__(self) -> None:
-        super().__init__(_CONFIG)
-        self.encoder = RepeatingEncoder()
-        self.decoder = RepeatingDecoder()
-        self.decoder.max_header_list_size = _MAX_HEAD
-
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        event = h2.events.ConnectionTerminated()
-        event.error_code = frame.error_code
-        event.last_stream_id = frame.last_stream_id
-        event.additional_data = frame.additional_data or None
-        return [], [event]
 
 
 class H2ClientConnection(asyncio.Protocol):
@@ -100,17 +68,7 @@ class H2ClientConnection(asyncio.Protocol):
         self.leaving = False  # no further exchange may begin here
         self.limit = MAX_STREAMS
         self.idle_since = 0.0
-        self._frames = _Frames()
-        self._frames.local_settings = Settings(
-            client=True,
-            initial_values={
-                SettingCodes.ENABLE_PUSH: 0,
-                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                SettingCodes.MAX_FRAME_SIZE: _MAX_FRAME,
-                SettingCodes.MAX_HEADER_LIST_SIZE: _MAX_HEAD,
-            },
-        )
-        self._frames.max_inbound_frame_size = _MAX_FRAME
+        self._frames = ClientProtocol()
         self._streams: dict[int, H2Stream] = {}
         self._blocked: dict[Upload, None] = {}  # uploads that wait for a window
         self._consumed = 0
@@ -264,8 +222,7 @@ class H2ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._frames.initiate_connection()
-        self._frames.increment_flow_control_window(_CONNECTION_WINDOW)
+        self._frames.start()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -311,7 +268,7 @@ class H2ClientConnection(asyncio.Protocol):
         try:
             for event in self._frames.receive_data(data):
                 self._received(event)
-            if self._consumed >= _CONNECTION_WINDOW // 2:
+            if self._consumed >= CONNECTION_WINDOW // 2:
                 consumed, self._consumed = self._consumed, 0
                 self._frames.increment_flow_control_window(consumed)
         except ProtocolError as error:
@@ -338,7 +295,10 @@ class H2ClientConnection(asyncio.Protocol):
         if isinstance(event, h2.events.DataReceived):
             self._consumed += event.flow_controlled_length or 0
             if stream is not None:
-                stream.data(event.data or b"", event.flow_controlled_length or 0)
+                try:
+                    stream.data(event.data or b"", event.flow_controlled_length or 0)
+                except UpstreamError as error:
+                    self._failed(stream, error)
         elif stream is None:
             return
         elif isinstance(event, h2.events.ResponseReceived):
@@ -353,6 +313,8 @@ class H2ClientConnection(asyncio.Protocol):
                 self._failed(stream, error)
         elif isinstance(event, h2.events.StreamEnded):
             self._ended(stream)
+        elif isinstance(event, AnswerMalformed):
+            self._dropped(stream, UpstreamError(f"the upstream's answer is malformed: {event.reason}"))
         elif isinstance(event, h2.events.StreamReset):
             self._reset_by_peer(stream, int(event.error_code or 0))
 
@@ -378,14 +340,18 @@ class H2ClientConnection(asyncio.Protocol):
         stream.failed(error)
 
     def _reset_by_peer(self, stream: H2Stream, code: int) -> None:
+        if code == ErrorCodes.REFUSED_STREAM and not stream.answered:
+            self._dropped(stream, Refused("the upstream refused the stream"))
+        else:
+            name = ErrorCodes(code).name if code in ErrorCodes.__members__.values() else hex(code)
+            self._dropped(stream, UpstreamReset(f"the upstream reset the stream: {name}", code))
+
+    def _dropped(self, stream: H2Stream, error: UpstreamError) -> None:
+        """The stream has been reset, by either side."""
         self._streams.pop(stream.id, None)
         if stream.upload is not None:
             self._blocked.pop(stream.upload, None)
-        if code == ErrorCodes.REFUSED_STREAM and not stream.answered:
-            stream.failed(Refused("the upstream refused the stream"))
-        else:
-            name = ErrorCodes(code).name if code in ErrorCodes.__members__.values() else hex(code)
-            stream.failed(UpstreamReset(f"the upstream reset the stream: {name}", code))
+        stream.failed(error)
         self._freed()
 
     def _going_away(self, event: h2.events.ConnectionTerminated) -> None:

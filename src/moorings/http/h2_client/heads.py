@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from moorings.errors import UpstreamError
 from moorings.http.grammar import DIGITS, FIELDS, Framing, tokens
+from moorings.http.h2_client.protocol import MAX_HEAD
 from moorings.http.headers import Headers, RawFields
 from moorings.http.response_head import ResponseHead
 from moorings.http.serialize import status_line
@@ -71,7 +72,9 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
     status = b""
     regular: Fields = []
     length: bytes | None = None
+    size = 0
     for name, value in received:
+        size += len(name) + len(value) + 32
         if name == b":status" and not status and not regular:
             status = value
         elif name in _NEVER_RECEIVED:
@@ -82,6 +85,8 @@ def received_head(received: Iterable[tuple[bytes, bytes]], *, empty: bool, head_
             length = value
         else:
             regular.append((name, value))
+    if size > MAX_HEAD:
+        raise UpstreamError(f"the upstream's answer has a head of over {MAX_HEAD} bytes")
     if len(regular) > MAX_FIELDS:
         raise UpstreamError(f"the upstream's answer has more than {MAX_FIELDS} header fields")
     if len(status) != 3 or not status.isdigit() or status[0] == 48:

@@ -15,14 +15,13 @@ from moorings.http.body import BodyStream, OwnedBody
 from moorings.http.client_connection import Dropped, Exchange
 from moorings.http.grammar import Framing
 from moorings.http.h2_client.heads import Fields, received_head, received_trailers, trailer_fields
+from moorings.http.h2_client.protocol import STREAM_WINDOW
 from moorings.http.h2_client.upload import Upload
 from moorings.http.headers import Headers
 from moorings.http.response import Response
 
 if TYPE_CHECKING:
     from moorings.http.h2_client.connection import H2ClientConnection
-
-STREAM_WINDOW = 65_535
 
 
 class Refused(Dropped):
@@ -116,11 +115,13 @@ class H2Stream:
             future.set_result(response)
 
     def data(self, data: bytes, flow_controlled: int) -> None:
-        """A piece of the answer's body."""
+        """A piece of the answer's body. Raises UpstreamError where it is more than was announced."""
         self._owed += flow_controlled
         body = self._body
         if body is not None and data:
             self._received += len(data)
+            if 0 <= body.length < self._received:
+                raise UpstreamError(f"the upstream's answer goes on after its {body.length} bytes of body")
             body.feed(data)
         if not self._paused:
             self._acknowledge()
