@@ -1,6 +1,6 @@
 """The bench's upstream program, kept warm and frozen. With ``BENCH_IMAGE``, the folder of its image, on Docker.
 
-``X-Bench`` chooses the class; ``X-Do: destroy`` ends the session's container, ``X-Do: state`` tells what it is doing.
+``X-Bench`` chooses the class; ``X-Do: destroy`` ends the session's container.
 """
 
 import os
@@ -19,6 +19,7 @@ class Spare(Container):
 class Frozen(Spare):
     sleep_after = 0.2
     sleep_action = "pause"
+    env_vars = {"BENCH_ROLE": "frozen"}  # by which the bench finds its process
     warm_spares = 0
 
 
@@ -26,11 +27,8 @@ class Default(WorkerEntrypoint):
     async def fetch(self, request: Request) -> Response:
         binding = self.env.FROZEN if request.headers.get("X-Bench") == "frozen" else self.env.SPARE
         container = binding.get_by_name(request.headers["X-Session-ID"])
-        match request.headers.get("X-Do"):
-            case "destroy":
-                await container.destroy()
-                return Response("destroyed")
-            case "state":
-                return Response((await container.get_state()).status)
+        if request.headers.get("X-Do") == "destroy":
+            await container.destroy()
+            return Response("destroyed")
         await container.start_and_wait_for_ports()
         return await container.fetch(request)

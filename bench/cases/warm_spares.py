@@ -12,7 +12,11 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 from statistics import median
+
+import psutil
 
 from bench.cases.cold_start import row
 from bench.cases.docker_cold_start import DOCKERFILE
@@ -26,6 +30,9 @@ from tools.engine import Engine, EngineNotPossible
 
 GIVE_UP_SECONDS = 10.0
 WARM_UPS = 2
+OVER = 0.05
+"""Seconds from the stop of a process until whoever asked for it has been told."""
+
 REFILL = 0.6
 """Seconds in which the next spare is made; on Docker it takes this and half a second more."""
 
@@ -40,15 +47,33 @@ def by_spare(connection: Connection, name: str) -> float:
     return took
 
 
-def thawed(connection: Connection) -> float:
-    """Milliseconds of the first request to a container that is frozen."""
+def of_frozen(upstream: Path) -> psutil.Process:
+    """The process of the container of the class ``Frozen``. Raises BenchError."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.exe() == str(upstream) and process.environ().get("BENCH_ROLE") == "frozen":
+                return process
+    raise BenchError("the container that is to be frozen does not run")
+
+
+def wait_until_stopped(process: psutil.Process) -> None:
+    """Until the kernel says that a process has stopped, and all that stopped it is over. Raises BenchError."""
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while process.status() != psutil.STATUS_STOPPED:
+        if time.monotonic() > deadline:
+            raise BenchError(f"process {process.pid} is not stopped, but {process.status()}")
+        time.sleep(0.01)
+    time.sleep(OVER)
+
+
+def thawed(connection: Connection, upstream: Path) -> float:
+    """Milliseconds of the first request to a container that is frozen.
+
+    Its state says ``paused`` from before its process is stopped: what counts is what the kernel says.
+    """
     headers = {"X-Session-ID": "frozen", "X-Bench": "frozen"}
     connection.good("/", headers)
-    deadline = time.monotonic() + GIVE_UP_SECONDS
-    while connection.good("/", {**headers, "X-Do": "state"}).body != b"paused":
-        if time.monotonic() > deadline:
-            raise BenchError("the container is not frozen")
-        time.sleep(0.05)
+    wait_until_stopped(of_frozen(upstream))
     began = time.perf_counter()
     connection.good("/", headers)
     return (time.perf_counter() - began) * 1000
@@ -57,7 +82,7 @@ def thawed(connection: Connection) -> float:
 def continued(program: subprocess.Popen[bytes], connection: Connection) -> float:
     """Milliseconds from SIGCONT to the answer."""
     program.send_signal(signal.SIGSTOP)
-    time.sleep(0.05)
+    wait_until_stopped(psutil.Process(program.pid))
     began = time.perf_counter()
     program.send_signal(signal.SIGCONT)
     connection.good()
@@ -82,7 +107,7 @@ def run(bench: Bench) -> Result:
                     bench.progress(f"spare and thaw {number + 1} of {WARM_UPS + samples}")
                     spares.append(by_spare(connection, f"new-{number}"))
                     own.append(continued(program, alone))
-                    thaws.append(thawed(connection))
+                    thaws.append(thawed(connection, bench.site.upstream))
                     time.sleep(REFILL)
         finally:
             program.kill()

@@ -6,23 +6,24 @@ import time
 from pathlib import Path
 
 from bench.harness.case import Bench, Case
-from bench.harness.contestants import PLATFORM, start_platform
-from bench.harness.figures import Direction, Figure, Result, Row, Verdict
+from bench.harness.contestants import start_platform
+from bench.harness.figures import Direction, Result, Verdict
 from bench.harness.plain_http import Connection
 from bench.harness.process import BenchError
+from bench.harness.starts import beside_empty
 from moorings.clock import SystemClock
 from moorings.objects import timers
 from moorings.objects.timers import TimerOwner
 from moorings.server.platform import MIGRATIONS
 from moorings.store import DataFolder, SqliteStore
 
+APP = "alarms"
 PENDING = 100_000
 DUE_SOON = 200
 SOON = 5.0
 A_DAY = 86_400.0
 ROUNDS = 5
 A_TURN = 5_000
-MIB = 1 << 20
 
 
 async def fill(folder: Path) -> None:
@@ -39,21 +40,9 @@ async def fill(folder: Path) -> None:
         await store.close()
 
 
-def started(bench: Bench, data: Path) -> tuple[float, float]:
-    """Seconds from the start to the first answer, and MiB then. The platform is stopped afterwards."""
-    began = time.perf_counter()
-    platform = start_platform(bench.site, "alarms", data_dir=data)
-    try:
-        with Connection(platform.url) as connection:
-            connection.good()
-            return time.perf_counter() - began, platform.usage().rss / MIB
-    finally:
-        platform.stop()
-
-
 def fired(bench: Bench, data: Path) -> int:
     """How many of the alarms that are due soon fire, among all the others."""
-    platform = start_platform(bench.site, "alarms", data_dir=data)
+    platform = start_platform(bench.site, APP, data_dir=data)
     try:
         deadline = time.monotonic() + SOON + 20.0
         with Connection(platform.url) as connection:
@@ -67,36 +56,13 @@ def fired(bench: Bench, data: Path) -> int:
 
 
 def run(bench: Bench) -> Result:
-    empty, full = bench.site.folder / "empty", bench.site.folder / "full"
+    full = bench.site.folder / "full"
     bench.progress(f"{PENDING:,} alarms are stored")
     asyncio.run(fill(full))
     count = fired(bench, full)
-    pending = PENDING - count
-    without, with_alarms = [], []
-    for number in range(ROUNDS):
-        bench.progress(f"start {number + 1} of {ROUNDS}")
-        without.append(started(bench, empty))
-        with_alarms.append(started(bench, full))
-    rows = [
-        Row(
-            name,
-            {
-                "start to first answer": Figure.of([s for s, _ in seen], "s"),
-                "memory": Figure.of([m for _, m in seen], "MiB"),
-            },
-        )
-        for name, seen in ((f"{PLATFORM}, no alarms", without), (f"{PLATFORM}, {pending:,} alarms", with_alarms))
-    ]
-    start = rows[1].figures["start to first answer"].median
-    memory = rows[1].figures["memory"].median - rows[0].figures["memory"].median
-    return Result(
-        tuple(rows),
-        (
-            Verdict("start to the first answer", start, "s", Direction.AT_MOST, 1.0),
-            Verdict("memory over the empty platform", memory, "MiB", Direction.AT_MOST, 50.0),
-            Verdict("alarms fired that were due", count, "", Direction.AT_LEAST, DUE_SOON),
-        ),
-    )
+    names = "no alarms", f"{PENDING - count:,} alarms"
+    rows, verdicts = beside_empty(bench, APP, full, rounds=ROUNDS, names=names, longest=1.0, most=50.0)
+    return Result(rows, (*verdicts, Verdict("alarms fired that were due", count, "", Direction.AT_LEAST, DUE_SOON)))
 
 
 CASE = Case(title=f"{PENDING:,} pending alarms", run=run)

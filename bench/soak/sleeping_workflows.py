@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.harness.case import Bench, Case
-from bench.harness.contestants import PLATFORM, start_platform
-from bench.harness.figures import Direction, Figure, Result, Row, Verdict
+from bench.harness.contestants import start_platform
+from bench.harness.figures import Direction, Figure, Result, Verdict
 from bench.harness.plain_http import Connection
 from bench.harness.process import BenchError
+from bench.harness.starts import beside_empty
 from moorings.clock import SystemClock
 from moorings.server.platform import MIGRATIONS
 from moorings.store import DataFolder, SqliteStore
@@ -25,7 +26,6 @@ LEAD = 10.0
 PATIENCE = 120.0
 ROUNDS = 3
 A_TURN = 2_000
-MIB = 1 << 20
 
 INSTANCE = (
     "INSERT INTO workflows_instances (id_key, workflow, id, status, wake, fence, params, created) "
@@ -61,20 +61,6 @@ async def store(folder: Path, *, first_due: float, move: bool = False) -> None:
         await database.close()
 
 
-def started(bench: Bench, data: Path) -> tuple[float, float]:
-    """Seconds from the start to the first answer, and MiB then. The platform is stopped afterwards."""
-    began = time.perf_counter()
-    platform = start_platform(bench.site, APP, data_dir=data)
-    try:
-        with Connection(platform.url) as connection:
-            connection.good()
-            took = time.perf_counter() - began
-            time.sleep(1.0)  # what start-up leaves to do afterwards counts as well
-            return took, platform.usage().rss / MIB
-    finally:
-        platform.stop()
-
-
 def wakings(bench: Bench, data: Path) -> tuple[list[tuple[int, float]], float]:
     """Each sleeper's number and how late it was woken (s), in the order in which they woke; CPU seconds in all."""
     platform = start_platform(bench.site, APP, data_dir=data)
@@ -104,14 +90,11 @@ def out_of_order(numbers: Iterable[int]) -> int:
 
 
 def run(bench: Bench) -> Result:
-    empty, full = bench.site.folder / "empty", bench.site.folder / "full"
+    full = bench.site.folder / "full"
     bench.progress(f"{SLEEPING:,} sleepers are stored")
     asyncio.run(store(full, first_due=time.time() + A_DAY))
-    without, sleeping = [], []
-    for number in range(ROUNDS):
-        bench.progress(f"start {number + 1} of {ROUNDS}")
-        without.append(started(bench, empty))
-        sleeping.append(started(bench, full))
+    names = "no instances", f"{SLEEPING:,} asleep"
+    rows, verdicts = beside_empty(bench, APP, full, rounds=ROUNDS, names=names, longest=2.0, most=50.0)
     moving = time.time()
     bench.progress("their times are moved")
     asyncio.run(store(full, first_due=moving + A_DAY, move=True))
@@ -120,23 +103,10 @@ def run(bench: Bench) -> Result:
     seen, cpu = wakings(bench, full)
     latest = max(seen, key=lambda waking: waking[1])[0]
     late = Figure.of([seconds for _, seconds in seen], "s")
-    rows = [
-        Row(
-            name,
-            {
-                "start to first answer": Figure.of([s for s, _ in found], "s"),
-                "memory": Figure.of([m for _, m in found], "MiB"),
-            },
-        )
-        for name, found in ((f"{PLATFORM}, no instances", without), (f"{PLATFORM}, {SLEEPING:,} asleep", sleeping))
-    ]
-    start = rows[1].figures["start to first answer"].median
-    memory = rows[1].figures["memory"].median - rows[0].figures["memory"].median
     return Result(
-        tuple(rows),
+        rows,
         (
-            Verdict("restart to the first answer", start, "s", Direction.AT_MOST, 2.0),
-            Verdict("memory over the empty platform", memory, "MiB", Direction.AT_MOST, 50.0),
+            *verdicts,
             Verdict(f"the latest of all wakings, at {RATE:,}/s", max(late.samples), "s", Direction.AT_MOST, 1.0),
             Verdict("woken too early", sum(s < 0 for s in late.samples), "", Direction.AT_MOST, 0),
             Verdict("woken twice", SLEEPING - len({n for n, _ in seen}), "", Direction.AT_MOST, 0),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import bench.cases
@@ -9,6 +12,9 @@ import bench.soak
 from bench.harness.case import load_cases
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
 from bench.harness.report import render, sentence
+from tests.support.documents import rows
+
+README = Path(bench.__file__).parent / "README.md"
 
 
 def test_a_figure_is_the_median_with_the_band_of_its_samples() -> None:
@@ -56,6 +62,8 @@ def test_a_table_has_a_column_for_each_figure_of_any_row() -> None:
     ]
 
 
-def test_every_case_of_the_bench_and_of_the_soak_can_be_loaded() -> None:
-    assert {"warm", "warm_headers", "body_1mib", "cold_start", "slow_neighbours"} <= set(load_cases(bench.cases))
-    assert {"requests", "cycles"} <= set(load_cases(bench.soak))
+def test_every_case_of_the_bench_and_of_the_soak_can_be_loaded_and_is_in_the_readme() -> None:
+    cases, soak = set(load_cases(bench.cases)), set(load_cases(bench.soak))
+    assert {"warm", "warm_headers", "body_1mib", "cold_start", "slow_neighbours"} <= cases
+    assert {"requests", "cycles"} <= soak
+    assert {name for row in rows(README) for name in re.findall(r"`(\w+)`", row[0])} == cases | soak
