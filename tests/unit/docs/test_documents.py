@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import pytest
 import moorings as package
 from moorings import Headers, Request, Response, errors
 from moorings.cli.commands import moorings
+from moorings.containers import lifecycle
 from moorings.containers.container import Container
 from moorings.containers.handle import ContainerHandle
-from moorings.containers.lifecycle import Status, diagram
 from moorings.errors import MooringsError
 from moorings.http.limits import Limits
 from moorings.objects.state import DurableObjectState
 from moorings.worker.loader import load_application
+from moorings.workflows import lifecycle as workflow_lifecycle
 from tests.support.documents import DOCS, ROOT, anchors, blocks, links, pages, prose, rows
 
 REFERENCE = DOCS / "reference"
@@ -180,14 +182,21 @@ def test_defaults_of_a_container_are_those_of_the_class() -> None:
             assert repr(getattr(Container, name)).replace("'", '"') == default
 
 
-def test_the_diagram_is_that_of_the_table() -> None:
-    [block] = [block for block in blocks(DOCS / "explanation" / "lifecycle.md") if block.language == "mermaid"]
+@pytest.mark.parametrize(
+    ("page", "diagram"),
+    [("explanation/lifecycle.md", lifecycle.diagram), ("reference/workflows.md", workflow_lifecycle.diagram)],
+    ids=["containers", "workflows"],
+)
+def test_the_diagram_is_that_of_the_table(page: str, diagram: Callable[[], str]) -> None:
+    [block] = [block for block in blocks(DOCS / page) if block.language == "mermaid"]
     assert block.text.strip() == diagram()
 
 
 def test_every_state_is_explained() -> None:
     explained = {row[0].strip("`") for row in rows(DOCS / "explanation" / "lifecycle.md")} - {"state"}
-    assert explained == {str(status) for status in Status}
+    assert explained == {str(status) for status in lifecycle.Status}
+    cells = {name for row in rows(REFERENCE / "workflows.md") for name in re.findall(r"`(\w+)`", row[0])}
+    assert {str(status) for status in workflow_lifecycle.WorkflowStatus} <= cells
 
 
 def test_every_layer_is_explained() -> None:

@@ -9,17 +9,30 @@ from typing import Any
 from moorings.clock import ManualClock
 from moorings.errors import StoreError
 from moorings.observer import Recorder
-from moorings.store import Args, Commit, Group, Row, SqliteStore, Synchronous
+from moorings.store import Args, Commit, Group, Migration, Row, SqliteStore, Synchronous
 from moorings.workflows import records
 from moorings.workflows.binding import Workflow, WorkflowInstance
 from moorings.workflows.definitions import define
 from moorings.workflows.engine import Engine
 from moorings.workflows.entrypoint import WorkflowEntrypoint
+from moorings.workflows.lifecycle import TABLE
 from moorings.workflows.operations import InstanceStatus, Operations
 from moorings.workflows.run import Leaving
 from tests.support.waiting import eventually
 
 ENDED = ("complete", "errored", "terminated")
+MOVES = {(str(old), str(new)) for (old, _), new in TABLE.items()}
+
+MOVES_SEEN = Migration(
+    "moves_seen",
+    1,
+    (
+        "CREATE TABLE moves_seen (old TEXT, new TEXT)",
+        """CREATE TRIGGER moves_seen AFTER UPDATE OF status ON workflows_instances WHEN old.status <> new.status
+           BEGIN INSERT INTO moves_seen VALUES (old.status, new.status); END""",
+    ),
+)
+"""Notes each change of a status that is stored; ``Lab.close`` holds them against the table of the life cycle."""
 
 
 class PowerCut:
@@ -90,8 +103,8 @@ class Lab:
     async def open(cls, folder: Path) -> Lab:
         clock = ManualClock(start=1_000_000_000.0)
         store = await SqliteStore.open(
-            folder, migrations=records.MIGRATIONS, clock=clock, synchronous=Synchronous.OFF
-        )  # fmt: skip
+            folder, migrations=(*records.MIGRATIONS, MOVES_SEEN), clock=clock, synchronous=Synchronous.OFF
+        )
         return cls(store, clock)
 
     async def start(self, *classes: type[WorkflowEntrypoint], **options: Any) -> Lab:
@@ -119,7 +132,9 @@ class Lab:
 
     async def close(self) -> None:
         await self.engine.close(grace=0.0)
+        seen = await self.store.read("SELECT DISTINCT old, new FROM moves_seen")
         await self.store.close()
+        assert set(seen) <= MOVES, f"moves that the table doesn't have: {set(seen) - MOVES}"
 
     async def status(self, instance: WorkflowInstance) -> str:
         return (await instance.status()).status
