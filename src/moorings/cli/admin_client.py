@@ -62,7 +62,7 @@ class Exchange:
     def __init__(self, data: Path, path: str, params: Mapping[str, Any] | None, *, input_follows: bool = False) -> None:
         self._data = data
         self._response: http.client.HTTPResponse | None = None
-        body = json.dumps(params or {}).encode() + b"\n"
+        body = _encoded(params or {})
         self._sending = threading.Lock()
         self._connection = http.client.HTTPConnection("moorings")
         self._connection.sock = connected(data)
@@ -179,6 +179,16 @@ def first_running(folders: Sequence[Path]) -> AdminClient:
         f"no platform runs on the data folder {looked}; start one with moorings dev or moorings serve, or name the "
         "one you mean: --file WORKER.PY, or --data-dir FOLDER where it was given one"
     )
+
+
+def _encoded(params: Mapping[str, Any]) -> bytes:
+    """Parameters as a line of JSON. Raises AdminError for a text that was no UTF-8 as an argument."""
+    try:
+        return json.dumps(params, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError as error:
+        begin, end = error.object.rfind('"', 0, error.start) + 1, error.object.find('"', error.end)
+        detail = f"{error.object[begin:end]!r:.200} is no UTF-8"
+        raise AdminError({"title": "bad request", "status": 400, "detail": detail, "code": "bad_request"}) from None
 
 
 def gone(data: Path) -> NoPlatform:

@@ -76,7 +76,7 @@ def _order(each: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _row(each: dict[str, Any], now: float) -> tuple[str, ...]:
-    from moorings.cli.tables import duration, plain, size
+    from moorings.cli.tables import duration, size
 
     state = each["state"]
     if state == "stopped_with_code":
@@ -84,7 +84,7 @@ def _row(each: dict[str, Any], now: float) -> tuple[str, ...]:
     started, cpu, memory = each["started_at"], each["cpu_seconds"], each["memory_bytes"]
     runs = each["runtime"] is not None
     return (
-        plain(f"{each['class_name']}/{each['name'] if each['name'] is not None else each['object_id']}"),
+        f"{each['class_name']}/{each['name'] if each['name'] is not None else each['object_id']}",
         state,
         each["runtime"] or "",
         "" if started is None else duration(now - started),
@@ -150,7 +150,7 @@ def stop(client: AdminClient, names: Sequence[str], *, signal: str, no_wait: boo
     on_stop runs first, then the signal is sent; SIGKILL follows stop_grace after it. The next request to a name starts
     its container anew.
     """
-    number: str | int = int(signal) if signal.isdecimal() else signal
+    number: str | int = int(signal) if signal.isdecimal() and len(signal) < 10 else signal
     asked = [client.call("/containers/stop", {"container": name, "signal": number, "wait": False}) for name in names]
     if not no_wait:
         for each in asked:
@@ -175,10 +175,13 @@ def _tell(ended: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(ended))
         return
+    from moorings.cli.tables import plain
+
     for each in ended:
+        name = plain(each["container"])
         if not each["was_running"]:
-            click.echo(f"{each['container']} did not run")
+            click.echo(f"{name} did not run")
         elif each["state"] == "stopped_with_code":
-            click.echo(f"{each['container']} stopped with exit code {each['exit_code']}")
+            click.echo(f"{name} stopped with exit code {each['exit_code']}")
         else:
-            click.echo(f"{each['container']} {each['state']}")
+            click.echo(f"{name} {each['state']}")

@@ -134,11 +134,11 @@ def _seconds(timeout: str | None) -> float | None:
     if timeout is None:
         return None
     try:
-        return float(timeout)
+        number: str | float = float(timeout)
     except ValueError:
-        pass
+        number = timeout
     try:
-        return seconds(timeout)
+        return seconds(number)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--timeout") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,12 +61,19 @@ def asks_platform(command: Callable[..., None], *, failure: int = 1) -> Callable
             _fail(error, code)
         except NoPlatform as error:
             _fail(error, failure)
+        except BrokenPipeError:
+            raise  # click ends quietly where nobody reads on
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes what is left at its end
+            _fail(OSError(f"the output can't be written: {error.strerror or error}"), failure)
 
     return reaching
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    click.ClickException(str(error)).show()
+    from moorings.cli.tables import plain
+
+    click.ClickException(plain(str(error), kept="\n\t")).show()
     sys.exit(code)
 
 

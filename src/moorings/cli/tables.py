@@ -9,6 +9,7 @@ import click
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns as wide as they need, below their heads."""
+    rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -33,6 +34,9 @@ def size(count: int) -> str:
     return f"{amount:.1f} {units[0]}"
 
 
-def plain(text: str) -> str:
-    """A text without what could move the cursor or break a line."""
-    return "".join(character if character.isprintable() else "�" for character in text)
+def plain(text: str, *, kept: str = "") -> str:
+    """A text without what could move the cursor or break a line, but for the characters that are ``kept``.
+
+    Names are their clients' choice, and so is what a message says of one.
+    """
+    return "".join(character if character.isprintable() or character in kept else "�" for character in text)

@@ -52,10 +52,9 @@ def ls(client: AdminClient, *, workflow: str, status: str, limit: int, as_json: 
     if not listed:
         click.echo("there are no such instances; create one with moorings workflow create WORKFLOW PARAMS")
         return
-    rows = [("WORKFLOW", "INSTANCE", "STATUS", "CREATED"), *[_row(each) for each in listed]]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    from moorings.cli.tables import table
+
+    table(("WORKFLOW", "INSTANCE", "STATUS", "CREATED"), [_row(each) for each in listed])
 
 
 def _row(each: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -74,13 +73,15 @@ def describe(client: AdminClient, *, workflow: str, instance: str, as_json: bool
     if as_json:
         click.echo(json.dumps(status))
         return
+    from moorings.cli.tables import plain
+
     click.echo(f"{workflow}/{instance} is {status['status']}")
     if status["output"] is not None:
-        click.echo(f"output: {json.dumps(status['output'], ensure_ascii=False)}")
+        click.echo(plain(f"output: {json.dumps(status['output'], ensure_ascii=False)}"))
     if status["error"] is not None:
-        click.echo(f"error: {status['error']['name']}: {status['error']['message']}")
+        click.echo(plain(f"error: {status['error']['name']}: {status['error']['message']}", kept="\n\t"))
     for line in timeline(status["steps"]):
-        click.echo(line)
+        click.echo(plain(line))
 
 
 def timeline(steps: list[dict[str, Any]]) -> list[str]:
