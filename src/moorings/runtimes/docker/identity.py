@@ -72,7 +72,7 @@ def slug(text: str) -> str:
 
 def container_name(spec: StartSpec, installation: str) -> str:
     """What ``docker ps`` shows: unique by the token, readable by the rest."""
-    return f"moorings-{slug(spec.app)}-{slug(spec.class_name)}-{installation[:6]}-{slug(spec.token[:16])}"
+    return f"moorings-{slug(spec.app)}-{slug(spec.class_name)}-{installation[:6]}-{slug(spec.token)}"
 
 
 def labels(spec: StartSpec, installation: str) -> dict[str, str]:
