@@ -115,6 +115,8 @@ class ContainerEntry(Struct, frozen=True, kw_only=True):
     h2c_ports: Annotated[list[Annotated[int, _port]] | None, _ports] = None
     labels: Annotated[dict[str, Annotated[str, Expect("a text")]] | None, _texts_by_name] = None
     stop_grace: Annotated[str | float | None, _period] = None
+    instance_get_timeout: Annotated[str | float | None, _period] = None
+    port_ready_timeout: Annotated[str | float | None, _period] = None
 
 
 class ObjectBinding(Struct, frozen=True, kw_only=True):

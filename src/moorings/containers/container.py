@@ -11,7 +11,7 @@ from yarl import URL
 
 from moorings.containers.executing import ExecEvent, ExecResult, Input, exec_events, exec_result, exec_spec
 from moorings.containers.lifecycle import State
-from moorings.containers.options import set_overridden
+from moorings.containers.options import optional_duration, set_overridden
 from moorings.containers.reading import read_logs
 from moorings.containers.traffic import send
 from moorings.errors import WorkerError
@@ -84,13 +84,19 @@ class Container(DurableObject):
     """What the container may do: some of read_only, tmpfs, capabilities, processes, network (image runtimes)."""
 
     max_instances: int = 100
-    """How many containers of this class may run at once; further requests wait 8 s for a place."""
+    """How many containers of this class may run at once; further requests wait ``instance_get_timeout`` for a place."""
 
     warm_spares: int = 0
     """How many containers to keep started that belong to no name yet; the first request to a name takes one."""
 
     stop_grace: str | float | timedelta = "15m"
     """Time between the stop signal and SIGKILL."""
+
+    instance_get_timeout: str | float | timedelta = "8s"
+    """How long a request waits for a place (``max_instances``), or for a container that is stopping to end."""
+
+    port_ready_timeout: str | float | timedelta = "20s"
+    """How long the ports of a program that runs may take to accept."""
 
     _controller: Controller
 
@@ -162,23 +168,38 @@ class Container(DurableObject):
         await self._controller.start()
 
     @inline
-    async def start_and_wait_for_ports(self, ports: int | Iterable[int] | None = None) -> None:
+    async def start_and_wait_for_ports(
+        self,
+        ports: int | Iterable[int] | None = None,
+        *,
+        instance_get_timeout: str | float | timedelta | None = None,
+        port_ready_timeout: str | float | timedelta | None = None,
+    ) -> None:
         """Start the container if it isn't running, and wait until every port accepts.
 
-        ``ports`` defaults to ``required_ports``, else ``default_port``. All callers share one start and its outcome.
-        Raises NoInstanceAvailable after 8 s without a place, PortNotReady after 20 s, ContainerFailedToStart.
+        ``ports`` defaults to ``required_ports``, else ``default_port``; the timeouts (seconds, a timedelta, "30s") hold
+        for this call, in place of the class's. All callers share one start and its outcome. Raises NoInstanceAvailable
+        without a place (``instance_get_timeout``), PortNotReady (``port_ready_timeout``), ContainerFailedToStart.
+        Source: developers.cloudflare.com/containers/container-package/ (``cancellationOptions``)
         """
         controller = self._controller
         if ports is None:
-            if not controller.warm:
-                await controller.ready()
+            if controller.warm:
+                return
+            awaited = None
         else:
-            await controller.ready((ports,) if isinstance(ports, int) else tuple(ports))
+            awaited = (ports,) if isinstance(ports, int) else tuple(ports)
+        await controller.ready(
+            awaited,
+            instance_timeout=optional_duration("instance_get_timeout", instance_get_timeout),
+            port_timeout=optional_duration("port_ready_timeout", port_ready_timeout),
+        )
 
     @inline
-    async def wait_for_port(self, port: int) -> None:
+    async def wait_for_port(self, port: int, *, port_ready_timeout: str | float | timedelta | None = None) -> None:
         """Wait until one port accepts, starting the container if need be."""
-        await self._controller.ready((port,))
+        timeout = optional_duration("port_ready_timeout", port_ready_timeout)
+        await self._controller.ready((port,), port_timeout=timeout)
 
     @inline
     async def stop(self, signal: int | str = signals.SIGTERM) -> None:

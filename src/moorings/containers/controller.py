@@ -22,7 +22,7 @@ from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import DOWN, RUNS, UP, Move, State, Status
 from moorings.containers.options import ContainerOptions, SleepAction
 from moorings.containers.pausing import Pausing
-from moorings.containers.probing import probe, why_gone
+from moorings.containers.probing import all_open, why_gone
 from moorings.containers.records import ContainerRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.signals import signal_number
@@ -112,12 +112,14 @@ class Controller:
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
-    async def start(self) -> Incarnation:
+    async def start(self, timeout: float | None = None) -> Incarnation:
         """Return once the program exists, starting it if need be.
+
+        ``timeout`` in seconds is for a place; None means the class's ``instance_get_timeout``.
 
         Raises NoInstanceAvailable, ContainerFailedToStart, ContainerNotRunning (stopped meanwhile), RuntimeUnavailable.
         """
-        return await self.starting.start()
+        return await self.starting.start(timeout)
 
     def in_hook(self) -> bool:
         """Whether a hook of this container that still runs asks, itself or through what it has called."""
@@ -134,11 +136,17 @@ class Controller:
         block = None if event is None else event.activation.gate.block
         return nullcontext() if block is None or block.event is not event else block.paused()
 
-    async def ready(self, ports: Sequence[int] | None = None) -> None:
+    async def ready(
+        self,
+        ports: Sequence[int] | None = None,
+        *,
+        instance_timeout: float | None = None,
+        port_timeout: float | None = None,
+    ) -> None:
         """Start if need be, and wait until every port accepts and ``on_start`` is over.
 
-        Raises what ``start`` does, PortNotReady after 20 s, and ContainerFailedToStart where the program ends
-        meanwhile.
+        The timeouts are in seconds; None means the class's. Raises what ``start`` does, PortNotReady, and
+        ContainerFailedToStart where the program ends meanwhile.
         """
         awaited = self.options.awaited_ports if ports is None else ports
         for port in awaited:
@@ -146,21 +154,18 @@ class Controller:
         self.activity.begin()  # whoever waits for a container keeps it awake
         try:
             with self.own_wait():
-                await self._ready(awaited)
+                incarnation = await self.start(instance_timeout)
+                await self._ready(incarnation, awaited, port_timeout)
         finally:
             self.activity.end()
 
-    async def _ready(self, awaited: Sequence[int]) -> None:
-        incarnation = await self.start()
-        for port in awaited:
-            if port not in incarnation.open_ports and port not in incarnation.probes:
-                incarnation.probes[port] = self.tasks.spawn("probe", probe(self, incarnation, port), shared=True)
-        for port in awaited:
-            if port not in incarnation.open_ports:
-                await asyncio.shield(incarnation.probes[port])
+    async def _ready(self, incarnation: Incarnation, awaited: Sequence[int], timeout: float | None) -> None:
+        closed = [port for port in awaited if port not in incarnation.open_ports]
+        if closed:
+            await all_open(self, incarnation, closed, timeout)
         in_hook = self.in_hook()
         if not in_hook and incarnation.on_start is not None and not incarnation.on_start.done():
-            budget = self.service.budgets.ports
+            budget = self.options.port_ready_timeout if timeout is None else timeout
             await first_of(self.service.clock, [incarnation.on_start, incarnation.exited], budget)
             if not incarnation.on_start.done() and not incarnation.exited.done():
                 raise PortNotReady(f"{self.subject.label}: on_start was not over after {budget:g} s")

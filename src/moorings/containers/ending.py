@@ -112,7 +112,7 @@ class Ending:
             incarnation.signalled.set_result(None)
         if await asyncio.shield(incarnation.spawned):
             await self._kill(incarnation)
-            clock, budget = self._controller.service.clock, self._controller.service.budgets.instance
+            clock, budget = self._controller.service.clock, self._controller.service.budgets.end
             await wait_for(clock, incarnation.exited, budget)
 
     async def _kill(self, incarnation: Incarnation) -> None:

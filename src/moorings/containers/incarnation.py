@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from moorings.clock import Clock
 from moorings.proxy import H2Pool, Tunnel, UpstreamPool
 from moorings.runtimes.base import Exit, Running
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """A probe that is under way. ``until`` is in seconds of the monotonic clock."""
+
+    task: asyncio.Task[None]
+    until: float
 
 
 class Incarnation:
@@ -49,7 +58,7 @@ class Incarnation:
         """What ``on_start`` raised."""
         self.on_start: asyncio.Task[Any] | None = None
         self.open_ports: set[int] = set()
-        self.probes: dict[int, asyncio.Task[None]] = {}
+        self.probes: dict[int, Probing] = {}
         self.pools: dict[int, UpstreamPool] = {}
         self.h2_pools: dict[int, H2Pool] = {}
         self.tunnels: set[Tunnel] = set()

@@ -67,6 +67,8 @@ class ContainerOptions:
     sleep_after: float
     sleep_action: SleepAction
     stop_grace: float
+    instance_get_timeout: float
+    port_ready_timeout: float
     max_instances: int
     warm_spares: int
     ping_endpoint: str | None
@@ -193,6 +195,14 @@ def _positive_duration(value: str | float | timedelta) -> float:
     return parsed
 
 
+def optional_duration(name: str, value: str | float | timedelta | None) -> float | None:
+    """A call's own timeout in seconds; None where it has none. Raises TypeError and ValueError that name it."""
+    try:
+        return None if value is None else _positive_duration(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'{name} = {value!r:.80}: seconds, a timedelta, or a text such as "30s" ({error})') from None
+
+
 def _sleep_action(value: Any) -> SleepAction:
     if value not in tuple(SleepAction):
         raise ValueError
@@ -264,6 +274,8 @@ def read_options(cls: type, base: Path, overrides: Overrides | None = None) -> C
         sleep_after=reader.read("sleep_after", duration, _positive_duration) or 1.0,
         sleep_action=reader.read("sleep_action", '"stop" or "pause"', _sleep_action) or SleepAction.STOP,
         stop_grace=reader.read("stop_grace", duration, _positive_duration) or 1.0,
+        instance_get_timeout=reader.read("instance_get_timeout", duration, _positive_duration) or 1.0,
+        port_ready_timeout=reader.read("port_ready_timeout", duration, _positive_duration) or 1.0,
         max_instances=reader.read("max_instances", "a whole number of at least 1", _count) or 1,
         warm_spares=reader.read("warm_spares", "a whole number of at least 0", _number) or 0,
         ping_endpoint=ping,

@@ -7,10 +7,12 @@ A port is ready when something accepts connections on it, the listener belongs t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from moorings.containers import readiness
-from moorings.containers.waiting import wait_for
+from moorings.containers.incarnation import Probing
+from moorings.containers.waiting import first_of, wait_for
 from moorings.errors import ConfigError, ContainerFailedToStart, ContainerNotRunning, MooringsError, PortNotReady
 from moorings.http import Request
 from moorings.proxy import forward, forward_h2
@@ -37,10 +39,45 @@ class Owner(Protocol):
     tasks: Tasks
 
 
-async def probe(owner: Owner, incarnation: Incarnation, port: int) -> None:
+async def all_open(owner: Owner, incarnation: Incarnation, ports: Sequence[int], timeout: float | None) -> None:
+    """Wait until ports are ready; those who wait for one port share its probe.
+
+    Without a ``timeout`` (seconds) they share its outcome as well; with one, this call waits as long as that says.
+    Raises as ``probe`` does.
+    """
+    clock = owner.service.clock
+    usual = owner.options.port_ready_timeout
+    budget = usual if timeout is None else timeout
+    deadline = clock.monotonic() + budget
+    for port in ports:
+        _probing(owner, incarnation, port, deadline - budget, max(budget, usual))
+    for port in ports:
+        while port not in incarnation.open_ports:
+            probing = _probing(owner, incarnation, port, clock.monotonic(), max(budget, usual))
+            if probing.until > deadline:
+                await first_of(clock, [probing.task], deadline - clock.monotonic())
+                if not probing.task.done():
+                    raise _not_ready(owner, port, budget, "it has not accepted connections yet")
+            try:
+                await asyncio.shield(probing.task)
+            except PortNotReady:
+                if timeout is None or clock.monotonic() >= deadline:
+                    raise
+
+
+def _probing(owner: Owner, incarnation: Incarnation, port: int, now: float, budget: float) -> Probing:
+    """The probe of a port that is under way; a new one where there is none."""
+    probing = incarnation.probes.get(port)
+    if probing is None:
+        task = owner.tasks.spawn("probe", probe(owner, incarnation, port, budget), shared=True)
+        probing = incarnation.probes[port] = Probing(task, now + budget)
+    return probing
+
+
+async def probe(owner: Owner, incarnation: Incarnation, port: int, budget: float) -> None:
     """Wait until one port is ready and note it in ``open_ports``.
 
-    Raises PortNotReady when its budget is used up, and what ``why_gone`` says where the container ends meanwhile.
+    Raises PortNotReady after ``budget`` seconds, and what ``why_gone`` says where the container ends meanwhile.
     """
     running = incarnation.running
     assert running is not None
@@ -64,7 +101,6 @@ async def probe(owner: Owner, incarnation: Incarnation, port: int) -> None:
         silent = not await _ping(owner, incarnation, port, deadline - owner.service.clock.monotonic())
         return not silent
 
-    budget = owner.service.budgets.ports
     deadline = owner.service.clock.monotonic() + budget
     try:
         outcome = await readiness.wait_until_ready(
@@ -83,10 +119,14 @@ async def probe(owner: Owner, incarnation: Incarnation, port: int) -> None:
                 why = "a process that is not the container's listens there"
             elif silent:
                 why = f"no HTTP answer to {owner.options.ping_endpoint}"
-            raise PortNotReady(
-                f"{owner.subject.label}: port {port} was not ready {budget:g} s after its start: {why} on "
-                f"{address.host}:{address.port}; does the program listen on the port that PORT_{port} names?"
-            )
+            raise _not_ready(owner, port, budget, f"{why} on {address.host}:{address.port}")
+
+
+def _not_ready(owner: Owner, port: int, budget: float, why: str) -> PortNotReady:
+    return PortNotReady(
+        f"{owner.subject.label}: port {port} was not ready {budget:g} s after its start: {why}; does the program "
+        f"listen on the port that PORT_{port} names?"
+    )
 
 
 async def _ping(owner: Owner, incarnation: Incarnation, port: int, timeout: float) -> bool:

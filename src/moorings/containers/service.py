@@ -20,11 +20,10 @@ KEEP_ACTIVITY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Wall times in seconds that callers wait at most."""
+    """Wall times in seconds that are waited at most; those of a class are in its options."""
 
-    instance: float = 8.0  # for a place (max_instances), and for one that is stopping to end
-    existence: float = 8.0  # for the program to exist, once it has a place
-    ports: float = 20.0  # for the ports to accept
+    existence: float = 8.0  # for the program to exist, once it is the start's turn
+    end: float = 8.0  # for the end of one that was killed
     on_stop: float = 5.0  # for the on_stop hook, before the signal follows
     hook: float = 30.0  # for on_activity_expired to decide
     longest_stop_grace: float | None = None  # caps every class's stop_grace (dev: 10 s)

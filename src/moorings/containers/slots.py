@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
-from moorings.clock import Clock
+from moorings.clock import Clock, TimerHandle
 from moorings.errors import NoInstanceAvailable
 
 
@@ -24,6 +24,50 @@ class Occupant(Protocol):
 
     def give_way(self) -> asyncio.Future[None]:
         """Begin to leave. Done when the place was released, or when it won't be."""
+
+
+class Patience:
+    """How long those who wait for one place do: whoever joins them may only make it longer.
+
+    ``begun`` is set when the time begins to count, ``over`` when the wait has ended, in whatever way.
+    """
+
+    __slots__ = ("_clock", "_timer", "_until", "begun", "over", "timeout")
+
+    def __init__(self, clock: Clock, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._timer: TimerHandle | None = None
+        self._until = 0.0
+        self.timeout = timeout
+        self.begun: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = loop.create_future()
+
+    def begin(self, give_up: Callable[[], object]) -> None:
+        """From now on the time counts; ``give_up`` is called at its end."""
+        self._until = self._clock.monotonic() + self.timeout
+        self.begun.set_result(None)
+        self._arm(give_up)
+
+    def extend(self, timeout: float) -> None:
+        """Somebody wants to wait ``timeout`` seconds, from now on, or from the beginning where that is to come."""
+        self.timeout = max(self.timeout, timeout)
+        self._until = max(self._until, self._clock.monotonic() + timeout)
+
+    def end(self) -> None:
+        """Nobody waits any more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for future in (self.begun, self.over):
+            if not future.done():
+                future.set_result(None)
+
+    def _arm(self, give_up: Callable[[], object]) -> None:
+        left = self._until - self._clock.monotonic()
+        if left > 0:
+            self._timer = self._clock.call_later(left, self._arm, give_up)
+        else:
+            give_up()
 
 
 class Slots:
@@ -42,13 +86,14 @@ class Slots:
         self.on_free: Callable[[], object] | None = None
         """Called when a place was released that nobody waits for."""
 
-    async def acquire(self, timeout: float) -> None:
-        """Take a place, waiting up to ``timeout`` seconds. Raises NoInstanceAvailable."""
+    async def acquire(self, patience: Patience) -> None:
+        """Take a place, waiting as long as there is patience, which has not begun. Raises NoInstanceAvailable."""
         if self.acquire_now():
+            patience.end()
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[place] = None
-        timer = self._clock.call_later(timeout, self._give_up, place, timeout)
+        patience.begin(lambda: self._give_up(place, patience.timeout))
         self._make_room()
         try:
             await place
@@ -57,7 +102,7 @@ class Slots:
                 self.release()
             raise
         finally:
-            timer.cancel()
+            patience.end()
             self._waiting.pop(place, None)
 
     def acquire_now(self) -> bool:
@@ -69,13 +114,15 @@ class Slots:
 
     def _give_up(self, place: asyncio.Future[None], timeout: float) -> None:
         if not place.done():
-            place.set_exception(
-                NoInstanceAvailable(
-                    f"{self._class_name}: all {self.limit} instances (max_instances) are in use, and none became free "
-                    f"within {timeout:g} s",
-                    retry_after=max(1, math.ceil(timeout)),
-                )
-            )
+            place.set_exception(self.none_free(timeout))
+
+    def none_free(self, timeout: float) -> NoInstanceAvailable:
+        """What somebody is told who waited ``timeout`` seconds in vain."""
+        return NoInstanceAvailable(
+            f"{self._class_name}: all {self.limit} instances (max_instances) are in use, and none became free within "
+            f"{timeout:g} s",
+            retry_after=max(1, math.ceil(timeout)),
+        )
 
     def take(self) -> None:
         """Take a place for a container that exists already, even beyond the limit."""

@@ -202,10 +202,11 @@ class SparePool:
                 await self.service.images.ready(self.options.class_name)
                 spec = spare.spec = class_spec(self.service, self.options, incarnation.token)
                 self.service.records.spare(SpareRecord(spec.token, spec.class_name, fingerprint(spec)))
-                await self._start(spare, spec)
+                async with self.service.runtime.turn(spec.class_name):
+                    await self._start(spare, spec)
                 incarnation.spawned.set_result(True)
             for port in self.options.awaited_ports:
-                await probe(self, incarnation, port)
+                await probe(self, incarnation, port, self.options.port_ready_timeout)
             if incarnation.exited.done():
                 raise await why_gone(self, incarnation)
         except MooringsError as error:
@@ -265,7 +266,7 @@ class SparePool:
             if incarnation.running is not None:
                 if not incarnation.exited.done():
                     await runtime.kill(incarnation.token)
-                    await wait_for(self.service.clock, incarnation.exited, self.service.budgets.instance)
+                    await wait_for(self.service.clock, incarnation.exited, self.service.budgets.end)
                 await runtime.forget(incarnation.token)
             self._stored(lambda: self.service.records.no_spare(incarnation.token))
             await incarnation.connections_closed()

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moorings.containers.incarnation import Incarnation
 from moorings.containers.lifecycle import RUNS, Move, Status
 from moorings.containers.options import checked_entrypoint, checked_environment
+from moorings.containers.slots import Patience
 from moorings.containers.spares import class_spec
-from moorings.containers.waiting import wait_for
+from moorings.containers.waiting import first_of, wait_for
 from moorings.errors import MooringsError, NoInstanceAvailable, RuntimeUnavailable
 from moorings.runtimes.base import StartSpec
 
@@ -27,15 +29,17 @@ if TYPE_CHECKING:
 class Starting:
     """The starts of one controller's incarnations."""
 
-    __slots__ = ("_controller", "_task")
+    __slots__ = ("_controller", "_patience", "_task")
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._task: asyncio.Task[Incarnation] | None = None
+        self._patience: Patience | None = None
 
-    async def start(self) -> Incarnation:
+    async def start(self, timeout: float | None = None) -> Incarnation:
         """See ``Controller.start``."""
         controller = self._controller
+        budget = controller.options.instance_get_timeout if timeout is None else timeout
         while True:
             incarnation = controller.incarnation
             if incarnation is not None and (controller.status in RUNS or self._stops_in_hook()):
@@ -46,32 +50,44 @@ class Starting:
                     continue
                 if self._task is None:
                     if controller.status is Status.STOPPING and incarnation is not None:
-                        await self._until_ended(incarnation)
+                        await self._until_ended(incarnation, budget)
                         continue
-                    self._task = controller.tasks.spawn("start", self._start(), shared=True)
-                return await asyncio.shield(self._task)
+                    patience = self._patience = Patience(controller.service.clock, budget)
+                    self._task = controller.tasks.spawn("start", self._start(patience), shared=True)
+                return await self._outcome(self._task, self._patience, budget)
+
+    async def _outcome(self, start: asyncio.Task[Incarnation], patience: Patience | None, budget: float) -> Incarnation:
+        """The outcome of a start, or NoInstanceAvailable where it waits for a place longer than one caller does."""
+        if patience is not None and not patience.over.done():
+            patience.extend(budget)
+            clock = self._controller.service.clock
+            await first_of(clock, [start, patience.begun])
+            await first_of(clock, [start, patience.over], budget)
+            if not start.done() and not patience.over.done():
+                raise self._controller.slots.none_free(budget)
+        return await asyncio.shield(start)
 
     def _stops_in_hook(self) -> bool:
         """Whether ``on_stop`` asks: it may still use the container that is about to get its signal."""
         return self._controller.status is Status.STOPPING and self._controller.in_hook()
 
-    async def _until_ended(self, incarnation: Incarnation) -> None:
+    async def _until_ended(self, incarnation: Incarnation, budget: float) -> None:
         controller = self._controller
-        budget = controller.service.budgets.instance
         ended, _ = await wait_for(controller.service.clock, incarnation.exited, budget)
         if not ended:
             raise NoInstanceAvailable(f"{controller.subject.label} is still stopping after {budget:g} s")
 
-    async def _start(self) -> Incarnation:
+    async def _start(self, patience: Patience) -> Incarnation:
         controller = self._controller
         try:
             await controller.service.images.ready(controller.subject.class_name)
             spare = controller.spares.take(self._spec("")) if controller.spares.total else None
             incarnation = spare or Incarnation()
             if spare is None:
-                await controller.slots.acquire(controller.service.budgets.instance)
+                await controller.slots.acquire(patience)
             try:
-                await self._spawn(incarnation)
+                async with self._turn(incarnation):
+                    await self._spawn(incarnation)
             except BaseException:
                 self._task = None
                 controller.slots.release()
@@ -86,7 +102,14 @@ class Starting:
             raise
         finally:
             self._task = None
+            patience.end()
         return incarnation
+
+    def _turn(self, incarnation: Incarnation) -> AbstractAsyncContextManager[object]:
+        """The runtime's turn for a start; a spare that is taken needs none."""
+        if incarnation.running is not None:
+            return nullcontext()
+        return self._controller.service.runtime.turn(self._controller.subject.class_name)
 
     async def _spawn(self, incarnation: Incarnation) -> None:
         controller = self._controller

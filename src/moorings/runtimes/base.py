@@ -9,6 +9,7 @@ taken for the new one's.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from pathlib import Path
@@ -250,6 +251,12 @@ class ContainerRuntime(Protocol):
         """Disconnect; idempotent. With KILL, nothing of any container is left when this returns but its logs.
 
         The exits of those that ran are reported before it returns, and nothing of them is found by the next ``open``.
+        """
+
+    def turn(self, class_name: str) -> AbstractAsyncContextManager[object]:
+        """To be held around ``start``: waits while as many starts are under way as the runtime does well at once.
+
+        A start is given its time from its turn on, however many are before it.
         """
 
     async def start(self, spec: StartSpec) -> Running:

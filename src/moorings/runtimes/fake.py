@@ -55,7 +55,8 @@ class FakeMachine:
 
     ``started``, ``signals``, ``killed``, ``pauses`` and ``assigned`` record what runtimes asked for, in order.
     ``script`` is a script for every container, or a function that chooses one. ``pause_takes`` is in seconds of the
-    clock; with ``pause_fails``, pausing and unpausing raise RuntimeUnavailable with that text then.
+    clock; with ``pause_fails``, pausing and unpausing raise RuntimeUnavailable with that text then. ``turns``
+    are the starts that are taken at a time.
     """
 
     def __init__(self, clock: Clock | None = None, script: Script | ScriptFor | None = None) -> None:
@@ -68,6 +69,7 @@ class FakeMachine:
         self.pauses: list[tuple[str, str]] = []
         self.pause_takes = 0.0
         self.pause_fails: str | None = None
+        self.turns = asyncio.Semaphore(8)
         self.aborted: set[asyncio.Task[None]] = set()
         self.execs: StepsFor = lambda start, spec: [Exits(0)]
         """What programs do that are run inside a container; may raise ContainerFailedToStart."""
@@ -204,6 +206,9 @@ class FakeRuntime:
         self.events = None
         aborted, self.machine.aborted = self.machine.aborted, set()
         await asyncio.gather(*aborted, return_exceptions=True)
+
+    def turn(self, class_name: str) -> asyncio.Semaphore:
+        return self.machine.turns
 
     async def start(self, spec: StartSpec) -> Running:
         if not self._is_open:

@@ -32,7 +32,7 @@ from moorings.server.admin.listening import AdminServer
 from moorings.server.admin.routes import AdminParts, all_routes
 from moorings.server.adopting import adopt_all
 from moorings.server.certificates import Certificates
-from moorings.server.choosing import Place, choose_all
+from moorings.server.choosing import choose_all
 from moorings.server.dev_trigger import DevTrigger
 from moorings.server.grpc_calls import GrpcCalls
 from moorings.server.images import AppImages
@@ -140,10 +140,7 @@ class Platform:
             clock=self.clock,
             observer=self.observer,
             records=StoredRecords(self._store, self._store_failed),
-            budgets=Budgets(
-                longest_stop_grace=DEV_STOP_GRACE if debug else None,
-                existence=30.0 if any(choice.place is Place.DOCKER for choice in choices.values()) else 8.0,
-            ),
+            budgets=Budgets(longest_stop_grace=DEV_STOP_GRACE if debug else None),
         )
         self._service.images = self._images
         found = await self._runtime.open(self._service)

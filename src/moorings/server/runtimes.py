@@ -7,6 +7,7 @@ so before; where its Engine is away then, it is opened by the first start, and w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -125,6 +126,12 @@ class Runtimes:
         await self._opened(Place.DOCKER)
         assert self._docker is not None
         return await self._docker.prepare(image, progress)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, class_name: str) -> AsyncIterator[None]:
+        runtime = await self._opened(self._place(class_name))
+        async with runtime.turn(class_name):
+            yield
 
     async def start(self, spec: StartSpec) -> Running:
         runtime = await self._opened(self._place(spec.class_name))

@@ -20,6 +20,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     assert options.sleep_after == 600
     assert options.stop_grace == 900
     assert options.max_instances == 100
+    assert (options.instance_get_timeout, options.port_ready_timeout) == (8, 20)
     assert options.awaited_ports == ()
     assert options.fetch_port is None
     assert options.start.directory == Path("/srv")

@@ -31,6 +31,8 @@ def read(values: dict[str, Any]) -> tuple[ContainerOptions, Overrides]:
 
 
 def test_what_the_class_does_not_say_is_added_without_a_warning() -> None:
+    options, overrides = read({"instance_get_timeout": "1m", "port_ready_timeout": 90})
+    assert (options.instance_get_timeout, options.port_ready_timeout) == (60, 90)
     options, overrides = read({"max_instances": 3, "labels": {"team": "a"}, "required_ports": [3000, 3001]})
     assert options.max_instances == 3
     assert options.start.labels == (("team", "a"),)

@@ -9,7 +9,6 @@ import pytest
 
 from moorings.containers.container import Container
 from moorings.containers.readiness import next_pause
-from moorings.containers.service import Budgets
 from moorings.errors import (
     ConfigError,
     ContainerFailedToStart,
@@ -446,19 +445,6 @@ async def test_a_program_that_ends_while_it_is_pinged_ends_the_wait() -> None:
     async with harness(Pinged, Script([Listens(3000), Waits(1), Exits(4)])) as h:
         with pytest.raises(ContainerFailedToStart, match="exit code 4"):
             await h.run(h.stub().start_and_wait_for_ports(), within=5)
-
-
-async def test_both_budgets_can_be_set() -> None:
-    async with harness(Backend, Script()) as h:
-        h.service.budgets = Budgets(instance=1.0, ports=2.0)
-        call = asyncio.ensure_future(h.stub().start_and_wait_for_ports())
-        await h.clock.advance(2.1)
-        with pytest.raises(PortNotReady, match="2 s after its start"):
-            await call
-        await h.run(h.stub("b").start())
-        third = asyncio.ensure_future(h.stub("c").start())
-        await h.clock.advance(1.1)
-        assert isinstance(third.exception(), NoInstanceAvailable)
 
 
 def test_readiness_is_polled_from_1_ms_backing_off_to_50_ms() -> None:

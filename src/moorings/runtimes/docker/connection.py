@@ -38,6 +38,8 @@ from moorings.runtimes.docker.starting import Starter, running_of
 from moorings.runtimes.docker.watching import Event, cancelled
 
 STUCK = 5.0  # seconds that a cancelled start, and the output of an end, are waited for
+STARTS = 8
+"""How many starts the Engine is asked for at a time: with more, each takes longer and all together no less."""
 _AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
 
 
@@ -64,6 +66,7 @@ class Connection:
         self._stream = AsyncExitStack()
         self._kept = KeptLogs(data / "logs")
         self._reaching = asyncio.Lock()
+        self._turns = asyncio.Semaphore(STARTS)
         self._tasks = OwnedTasks()
         self._watcher: asyncio.Task[None] | None = None
         self._returning: asyncio.Task[None] | None = None

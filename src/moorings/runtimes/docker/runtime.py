@@ -43,6 +43,9 @@ class DockerRuntime(Connection):
     def name(self) -> str:
         return "docker"
 
+    def turn(self, class_name: str) -> asyncio.Semaphore:
+        return self._turns
+
     async def start(self, spec: StartSpec) -> Running:
         if spec.token in self._live or spec.token in self._ended:
             raise ContainerFailedToStart(
