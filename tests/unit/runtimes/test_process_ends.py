@@ -178,7 +178,7 @@ async def test_closing_with_kill_takes_the_supervisor_and_every_file_but_the_log
     supervisor = supervisor_pid(lab)
     await runtime.close(OnClose.KILL)
     assert not any(map(is_running, [supervisor, *escaped, *(each.pid or 0 for each in running)]))
-    assert sorted(os.listdir(lab.data)) == ["logs", "run", "supervisor"]
+    assert sorted(os.listdir(lab.data)) == ["logs", "place", "run", "supervisor"]
     assert sorted(os.listdir(lab.data / "supervisor")) == ["lock", "log"]
     assert os.listdir(lab.data / "run") == [".trash"]
     wait_until(lambda: os.listdir(lab.data / "run" / ".trash") == [], "the rest is deleted")

@@ -1,7 +1,8 @@
 """Whose a container is: labels that find it, and the installation that it belongs to.
 
 An *installation* is a data folder: two platforms on one Engine never touch each other's containers, even where their
-apps have the same name. Labels only find a container; the store decides who owns it.
+apps have the same name. A copy of a data folder is another installation. Labels only find a container; the store
+decides who owns it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moorings.errors import RuntimeUnavailable
+from moorings.runtimes import place
 from moorings.runtimes.base import Address, Running, StartSpec
 
 PREFIX = "dev.moorings."
@@ -47,10 +49,11 @@ class Installation:
             ) from None
         self._lock = lock
         path = self.folder / "installation"
-        if not path.exists():
+        if not path.exists() or place.is_copy(str(self.folder)):
             fresh = path.with_suffix(".new")
             fresh.write_text(secrets.token_hex(16))
             fresh.replace(path)
+        place.settle(str(self.folder))
         self.id = path.read_text().strip()
 
     def close(self) -> None:

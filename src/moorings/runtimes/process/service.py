@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from moorings.runtimes import place
 from moorings.runtimes.process import listeners, ports, proc, spawn, wire
 from moorings.runtimes.process.connection import Connection
 from moorings.runtimes.process.container import Container
@@ -345,7 +346,10 @@ class Service:
         self._trash.add(self._records.remove(container.incarnation.token))
 
     def _adopt_records(self) -> None:
-        """Kill what an earlier supervisor left running, and keep what it knew about ends."""
+        """Kill what an earlier supervisor left running, and keep what it knew about ends.
+
+        What runs still may be the original's where the folder is a copy: it is left alone.
+        """
         mains: dict[int, int] = {}
         folders: set[str] = set()
         restored: list[Record] = []
@@ -357,7 +361,10 @@ class Service:
             restored.append(record)
             if record.ending is None and record.boot == self._boot:
                 mains[record.incarnation.pid] = record.incarnation.ticks
-        if folders:
+        is_copy = self._is_copy()
+        if folders and is_copy:
+            say(f"the folder is a copy: {len(folders)} containers are left to the original")
+        elif folders:
             killed = kill_leftovers(mains, is_ours=lambda token: self._layout.incarnation(token) in folders)
             say(f"{len(folders)} containers of an earlier supervisor: {killed} processes killed")
         for record in restored:
@@ -371,6 +378,17 @@ class Service:
         known = {self._layout.incarnation(token) for token in self._containers}
         self._trash.add([self._records.discard(folder) for folder in folders - known])
         self._trash.add([os.path.join(self._layout.trash, name) for name in os.listdir(self._layout.trash)])
+        try:
+            place.settle(self._layout.data)
+        except OSError as error:
+            say(f"{self._layout.data} can't be written to: {error.strerror}")
+
+    def _is_copy(self) -> bool:
+        try:
+            return place.is_copy(self._layout.data)
+        except OSError as error:
+            say(f"whether {self._layout.data} is a copy can't be told: {error.strerror}")
+            return False
 
     # --- going away ---------------------------------------------------------------------------------------------------
 
