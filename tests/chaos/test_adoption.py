@@ -15,93 +15,109 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.boxes import ask, cut_short, programs, started, supervisors
+from tests.chaos.boxes import ask, cut_short, programs, remains, started, supervisors
 from tests.support.platform import Platform
 from tests.support.waiting import eventually
+from tools.engine import Engine
 
-BOXES = 50
-DYING = 5
-
-
-def lines(platform: Platform, name: str) -> list[str]:
-    """What the supervisor has written of a box's output."""
-    text = (platform.data / "process" / "logs" / "Box" / name / "current.log").read_text()
-    return [line.split(" ", 3)[3] for line in text.splitlines() if " stdout F " in line]
+MANY, FEW = 50, 8
+OOM = signal.SIGUSR1
+CAUSES = {signal.SIGTERM: "exit 7 exit", signal.SIGKILL: "exit 137 signal", OOM: "exit 137 oom"}
 
 
-def numbered(platform: Platform, name: str) -> list[int]:
-    """The numbers of the box's lines."""
-    return [int(line.removeprefix("line ")) for line in lines(platform, name) if line.startswith("line ")]
+def printed(platform: Platform, name: str) -> int:
+    """The number of the last line that a box has printed, read without the platform."""
+    if platform.engine is None:
+        text = (platform.data / "process" / "logs" / "Box" / name / "current.log").read_text()
+    else:
+        [box] = [each for each in platform.docker_containers() if each["Labels"]["dev.moorings.name"] == name]
+        text = str(platform.engine.ask("GET", f"/containers/{box['Id']}/logs?stdout=1&tail=2"))
+    return max((int(number) for number in re.findall(r"line (\d+)\n", text)), default=-1)
 
 
-async def ask_all(platform: Platform, names: list[str]) -> dict[str, Any]:
+async def ask_all(platform: Platform, names: list[str], what: str = "") -> dict[str, Any]:
     """One request to each box."""
-    return dict(zip(names, await asyncio.gather(*(ask(platform, f"/{name}") for name in names)), strict=True))
+    return dict(zip(names, await asyncio.gather(*(ask(platform, f"/{name}{what}") for name in names)), strict=True))
 
 
 @pytest.mark.timeout(600)
-async def test_fifty_programs_keep_pid_memory_and_every_line_across_kill_9(tmp_path: Path, kills: int) -> None:
-    names = [f"box-{number}" for number in range(BOXES)]
+async def test_programs_keep_who_they_are_their_memory_and_every_line_across_kill_9(
+    tmp_path: Path, place: Engine | None, kills: int
+) -> None:
+    few = place is not None and kills < 10
+    names = [f"box-{number}" for number in range(FEW if few else MANY)]
     luck = random.Random(3)
-    platform = await started(tmp_path)
+    platform = await started(tmp_path, engine=place)
     try:
         before = await ask_all(platform, names)
-        for _ in range(min(kills, 10)):
+        for _ in range(min(kills, 2 if few else 10)):
             platform.crash()
             await lines_to_come(platform, names)
-            await cut_short(tmp_path, luck)
-            platform = await started(tmp_path)
+            await cut_short(tmp_path, luck, engine=place)
+            platform = await started(tmp_path, engine=place)
             after = await ask_all(platform, names)
             for name in names:
                 assert after[name] == {**before[name], "asked": before[name]["asked"] + 1}
-            assert set(programs(platform)) == {answer["pid"] for answer in after.values()}
+            assert set(programs(platform)) == {answer["who"] for answer in after.values()}
+            assert remains(platform) == len(names)
             before = after
+        await ask_all(platform, names, "/stop")
+
+        async def ended() -> bool:
+            states = await ask_all(platform, names, "/state")
+            return all(state["exit_code"] == 7 for state in states.values())
+
+        await eventually(ended, "all have ended", within=60.0)
+        for name, lines in (await ask_all(platform, names, "/printed")).items():
+            last = int(lines[-1].removeprefix("last "))
+            assert lines[:-1] == [f"line {number}" for number in range(last + 1)], f"lines of {name} are not as printed"
         await asyncio.to_thread(platform.stop)
-        for name in names:
-            printed = lines(platform, name)
-            last = int(printed[-1].removeprefix("last "))
-            assert numbered(platform, name) == list(range(last + 1)), f"lines of {name} are missing"
     finally:
         platform.kill()
 
 
 async def lines_to_come(platform: Platform, names: list[str]) -> None:
-    """Wait until every box has printed three more lines, with nobody there but the supervisor."""
-    seen = {name: len(numbered(platform, name)) for name in names}
+    """Wait until every box has printed three more lines, with nobody there but its runtime."""
+    for name, seen in [(name, printed(platform, name)) for name in names]:
 
-    async def came() -> bool:
-        return all(len(numbered(platform, name)) >= seen[name] + 3 for name in names)
+        async def came(name: str = name, seen: int = seen) -> bool:
+            return printed(platform, name) >= seen + 3
 
-    await eventually(came, "every box goes on printing without the platform", within=30.0)
+        await eventually(came, "every box goes on printing without the platform", within=30.0)
 
 
-async def test_what_ended_while_the_platform_was_down_has_its_exit_code_told(tmp_path: Path) -> None:
-    names = [f"box-{number}" for number in range(DYING)]
-    platform = await started(tmp_path)
+async def test_what_ended_while_the_platform_was_down_has_its_end_told(tmp_path: Path, place: Engine | None) -> None:
+    signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM if place is None else OOM]
+    ways = {f"box-{number}": signum for number, signum in enumerate(signals)}
+    platform = await started(tmp_path, engine=place)
     try:
-        before = await ask_all(platform, names)
+        before = await ask_all(platform, list(ways))
         running = programs(platform)
         platform.crash()
-        for number, name in enumerate(names):
-            running[before[name]["pid"]].send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
+        for name, signum in ways.items():
+            running[before[name]["who"]].send_signal(signum)
 
         async def gone() -> bool:
             return not programs(platform)
 
         await eventually(gone, "the programs are gone")
-        platform = await started(tmp_path)
-        for number, name in enumerate(names):
-            code, how = (137, "signal") if number % 2 else (7, "exit")
+        platform = await started(tmp_path, engine=place)
+        for name, signum in ways.items():
 
             async def told(name: str = name) -> Any:
                 history = await ask(platform, f"/{name}/history")
                 return history if history[-1] != "start" else None
 
-            assert await eventually(told, "on_exit was run") == ["start", f"exit {code} {how}"]
+            assert await eventually(told, "on_exit was run") == ["start", CAUSES[signum]]
             state = await ask(platform, f"/{name}/state")
-            assert (state["status"], state["exit_code"]) == ("stopped_with_code", code)
-        after = await ask_all(platform, names)
-        assert all(after[name]["asked"] == 1 for name in names)
+            assert (state["status"], state["exit_code"]) == ("stopped_with_code", int(CAUSES[signum].split()[1]))
+        after = await ask_all(platform, list(ways))
+        assert all(after[name]["asked"] == 1 for name in ways)
+
+        async def tidy() -> bool:
+            return remains(platform) == len(ways)
+
+        await eventually(tidy, "those that have ended are removed")
         await asyncio.to_thread(platform.stop)
     finally:
         platform.kill()
@@ -119,8 +135,8 @@ async def test_a_supervisor_that_is_killed_takes_its_programs_along_and_the_next
         assert "its 2 containers were killed" in said.string
         after = await ask_all(platform, ["one", "two"])
         assert all(after[name]["asked"] == 1 for name in after)
-        assert set(programs(platform)) == {answer["pid"] for answer in after.values()}
-        assert not {answer["pid"] for answer in before.values()} & set(programs(platform))
+        assert set(programs(platform)) == {answer["who"] for answer in after.values()}
+        assert not {answer["who"] for answer in before.values()} & set(programs(platform))
         for name in after:
             assert await ask(platform, f"/{name}/history") == ["start", "exit 137 platform", "start"]
         await asyncio.to_thread(platform.stop)
@@ -147,7 +163,7 @@ async def test_a_supervisor_killed_together_with_the_platform_is_cleaned_up_by_t
         log = (platform.data / "process" / "supervisor" / "log").read_text()
         assert re.search(r"2 containers of an earlier supervisor: \d+ processes killed", log)
         after = await ask_all(platform, ["one", "two"])
-        assert set(programs(platform)) == {answer["pid"] for answer in after.values()}
+        assert set(programs(platform)) == {answer["who"] for answer in after.values()}
         await asyncio.to_thread(platform.stop)
     finally:
         platform.kill()

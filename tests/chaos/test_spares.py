@@ -34,12 +34,12 @@ async def check(platform: Platform) -> None:
     """Names have programs of their own, and two more run for whoever comes next."""
     box = await ask(platform, "/box")
     await settled(platform, 3)
-    assert (await ask(platform, "/box"))["pid"] == box["pid"]
+    assert (await ask(platform, "/box"))["who"] == box["who"]
     assert await ask(platform, "/box/history") in (["start"], ["start", "start"])  # again where it was cut off
-    spares = set(programs(platform)) - {box["pid"]}
+    spares = set(programs(platform)) - {box["who"]}
     other = await ask(platform, "/other")
-    assert other["pid"] in spares
-    assert (await ask(platform, "/box"))["pid"] == box["pid"]
+    assert other["who"] in spares
+    assert (await ask(platform, "/box"))["who"] == box["who"]
     await settled(platform, 4)
 
 

@@ -15,7 +15,12 @@ PROGRAM = Path(__file__).with_name("rememberer.py")
 class Box(Container):
     """One program a name; its hooks are kept in the object's storage."""
 
-    entrypoint = [sys.executable, "-ESI", str(PROGRAM), "{port}"]
+    if os.environ.get("BOXES") == "docker":
+        image = "python:3.11-slim"
+        entrypoint = ["python3", "-ESI", "-c", PROGRAM.read_text(), "{port}", "0.0.0.0"]
+        instance_type = {"memory": "64MiB"}
+    else:
+        entrypoint = [sys.executable, "-ESI", str(PROGRAM), "{port}", "127.0.0.1"]
     default_port = 3000
     sleep_after = "1h"
     stop_grace = "5s"
@@ -38,9 +43,13 @@ class Box(Container):
         sql.exec("CREATE TABLE IF NOT EXISTS history (n INTEGER PRIMARY KEY, what TEXT)")
         return [what for (what,) in sql.exec("SELECT what FROM history ORDER BY n").raw()]
 
+    async def printed(self) -> list[str]:
+        """What the program has printed."""
+        return [each.line async for each in self.logs()]
+
 
 class Default(WorkerEntrypoint):
-    """``/NAME`` asks the container; ``/NAME/history``, ``/NAME/state`` and ``/NAME/stop`` start nothing."""
+    """``/NAME`` asks the container; ``/NAME/`` with history, state, printed, stop or destroy starts nothing."""
 
     async def fetch(self, request: Request) -> Response:
         _, name, *what = request.url.path.split("/")
@@ -50,8 +59,13 @@ class Default(WorkerEntrypoint):
                 return Response.json(await box.history())
             case ["state"]:
                 return Response.json(await box.get_state())
+            case ["printed"]:
+                return Response.json(await box.printed())
             case ["stop"]:
                 await box.stop()
                 return Response.json("stopping")
+            case ["destroy"]:
+                await box.destroy()
+                return Response.json("destroyed")
         answer: Response = await box.fetch(request)
         return answer

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from typing import Any
 
 from moorings.cli import main
@@ -21,6 +22,7 @@ from moorings.objects.sql_files import SqlFiles
 from moorings.runtimes.base import Running, StartSpec
 from moorings.runtimes.process import ProcessRuntime, wire
 from moorings.runtimes.process.client import Client
+from moorings.server.runtimes import Runtimes
 from moorings.store import Commit, SqliteStore, Synchronous
 
 START_POINTS = (
@@ -43,6 +45,9 @@ START_POINTS = (
     "ready-durable",
 )
 """In the order of a start; the intent's commit and the runtime's part go on side by side."""
+
+PROCESS_POINTS = ("before-send", "unsent", "send-called", "sent", "answered")
+"""Those that only the process runtime has; ``docker_points`` has Docker's."""
 
 CLAIM_POINTS = ("intent-queued", "intent-durable", "before-assign", "assigned", "in-on-start")
 """In the order in which a first request takes a warm spare."""
@@ -135,14 +140,14 @@ def hold_starts() -> None:
 
 
 def die_when_signalled() -> None:
-    """When the supervisor has delivered the signal of a stop."""
-    original = ProcessRuntime.signal
+    """When the runtime has delivered the signal of a stop."""
+    original = Runtimes.signal
 
-    async def patched(self: ProcessRuntime, token: str, signum: int) -> None:
+    async def patched(self: Runtimes, token: str, signum: int) -> None:
         await original(self, token, signum)
         die()
 
-    ProcessRuntime.signal = patched  # type: ignore[method-assign]
+    Runtimes.signal = patched  # type: ignore[method-assign]
 
 
 def die_when_answered() -> None:
@@ -158,15 +163,15 @@ def die_when_answered() -> None:
 
 
 def die_around_assign(moment: str) -> None:
-    """Before the supervisor is told whose a spare is now, or ``after``."""
-    original = ProcessRuntime.assign
+    """Before the runtime is told whose a spare is now, or ``after``."""
+    original = Runtimes.assign
 
-    async def patched(self: ProcessRuntime, token: str, object_id: str, name: str | None) -> None:
+    async def patched(self: Runtimes, token: str, object_id: str, name: str | None) -> None:
         if moment == "after":
             await original(self, token, object_id, name)
         die()
 
-    ProcessRuntime.assign = patched  # type: ignore[method-assign]
+    Runtimes.assign = patched  # type: ignore[method-assign]
 
 
 def die_around_hook(fatal: str, moment: str) -> None:
@@ -231,6 +236,8 @@ def apply(patch: str) -> None:
             die_at_move(Move.READY, "before")
         case ["die", "ready", moment]:
             die_at_move(Move.READY, moment)
+        case ["die", "docker", *_]:
+            import_module("docker_points").die_at(patch.removeprefix("die-"), die)
         case _:
             raise ValueError(f"no such patch: {patch}")
 

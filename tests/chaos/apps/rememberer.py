@@ -1,5 +1,6 @@
-"""A program with a memory: answers with its pid, what it was born with, and how often it was asked; prints numbered
-lines all the time. SIGTERM prints a last line and ends it with 7.
+"""A program with a memory: answers with who it is (its pid, or the name of the machine that it has to itself), what it
+was born with, and how often it was asked; prints numbered lines all the time. SIGTERM prints a last line and ends it
+with 7, SIGUSR1 makes it take more memory than there is. Arguments: port, address.
 """
 
 import os
@@ -12,6 +13,7 @@ import time
 EVERY = 0.1
 
 born = os.urandom(8).hex()
+who = str(os.getpid()) if sys.argv[2] == "127.0.0.1" else socket.gethostname()
 asked = 0
 printed = 0
 
@@ -27,7 +29,8 @@ def stop(*_: object) -> None:
 
 
 signal.signal(signal.SIGTERM, stop)
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=64)
+signal.signal(signal.SIGUSR1, lambda *_: b"x" * 2**30)
+listener = socket.create_server((sys.argv[2], int(sys.argv[1])), backlog=64)
 due = time.monotonic()
 clients: list[socket.socket] = []
 while True:
@@ -51,5 +54,5 @@ while True:
             continue
         for _ in range(data.count(b"\r\n\r\n")):
             asked += 1
-            body = f'{{"pid": {os.getpid()}, "born": "{born}", "asked": {asked}}}'
+            body = f'{{"who": "{who}", "born": "{born}", "asked": {asked}}}'
             client.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
