@@ -107,7 +107,7 @@ async def test_with_live_restore_an_end_during_the_absence_is_told_with_its_code
     await events.unavailability()
     assert running.pid is not None
     await runtime.kill(killed.token)
-    [child] = _children(running.pid)
+    [child] = children(running.pid)
     signal.pidfd_send_signal(child, ON)
     live_restore.start("--live-restore")
     exit = await events.exit_of(ending.token)
@@ -115,7 +115,7 @@ async def test_with_live_restore_an_end_during_the_absence_is_told_with_its_code
     assert (await events.exit_of(killed.token)).reason is ExitReason.DESTROYED
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Descriptors of the processes below the container's init."""
     import os
 

@@ -1,8 +1,9 @@
 """The connection of a Docker runtime to its Engine: what is there, what ends, and the way back after an absence.
 
 Invariants: the exit of an incarnation is reported once, after its output and after ``start`` returned it. What becomes
-of a start whose caller went away is nothing. While the Engine is away containers that it keeps go on running; what was
-asked for meanwhile (signals, kills) is done when it is back, and so are the ends that nobody saw.
+of a start whose caller went away is nothing, and so is what the Engine still makes for a platform that has died. While
+the Engine is away containers that it keeps go on running; what was asked for meanwhile (signals, kills) is done when it
+is back, and so are the ends that nobody saw.
 """
 
 from __future__ import annotations
@@ -63,6 +64,10 @@ class Connection:
         self._starter: Starter | None = None
         self._live: dict[str, Incarnation] = {}
         self._ended: dict[str, Incarnation] = {}
+        self._launching: set[str] = set()
+        """Tokens that the Engine has been asked to make a container for, and has not answered."""
+        self._early: list[Event] = []
+        """What was made before it was known what there is."""
         self._stream = AsyncExitStack()
         self._kept = KeptLogs(data / "logs")
         self._reaching = asyncio.Lock()
@@ -97,6 +102,9 @@ class Connection:
         self._is_open = True
         for incarnation in self._live.values():
             asyncio.get_running_loop().call_soon(self._release, incarnation)
+        for event in self._early:
+            self._made(event)
+        self._early.clear()
         return found
 
     async def close(self, containers: OnClose) -> None:
@@ -207,7 +215,7 @@ class Connection:
                 self._live[incarnation.token] = incarnation
                 running.append(incarnation.running)
             elif str(state.get("StartedAt", "")).startswith("0001-"):
-                await self._remove(incarnation)  # a start that a platform did not live to see
+                await self._remove(incarnation.container)  # a start that a platform did not live to see
             else:
                 self._ended[incarnation.token] = incarnation
                 ended.append((incarnation.running, exit_of(state, Cause.UNKNOWN, self._clock.time())))
@@ -244,6 +252,8 @@ class Connection:
         found = {each["Labels"].get(identity.TOKEN): each for each in listing}
         for incarnation in list(self._live.values()):
             there = found.get(incarnation.token)
+            if incarnation.running is None:
+                continue  # its start fails or succeeds by itself
             if there is None:
                 self._gone(incarnation)
             elif there["State"] in ("running", "paused"):
@@ -273,6 +283,12 @@ class Connection:
     # --- ends ---------------------------------------------------------------------------------------------------------
 
     def _happened(self, event: Event) -> None:
+        if event.action in ("create", "start"):
+            if self._is_open:
+                self._made(event)
+            else:
+                self._early.append(event)
+            return
         incarnation = self._live.get(event.token)
         if incarnation is None:
             return
@@ -283,6 +299,12 @@ class Connection:
                 incarnation.cause = Cause.ENGINE  # the Engine stops it: it is ending itself, or somebody told it to
         elif event.action == "die":
             self._end(incarnation, event.exit_code)
+
+    def _made(self, event: Event) -> None:
+        """A container was made or started: nobody's where it is no start of this platform."""
+        token = event.token
+        if not (token in self._live or token in self._ended or token in self._launching):
+            self._tasks.spawn(self._remove(event.container), name="moorings-docker-stranger")
 
     def _end(self, incarnation: Incarnation, code: int) -> None:
         if incarnation.ending is None:
@@ -372,11 +394,11 @@ class Connection:
             incarnation.following = self._tasks.spawn(run, name="moorings-docker-output")
         incarnation.released.set()
 
-    async def _remove(self, incarnation: Incarnation) -> None:
+    async def _remove(self, container: str) -> None:
         """Remove a container; where the Engine is away, its return does."""
         if self._engine is not None:
             with contextlib.suppress(Unreachable, Refused):
-                await self._engine.remove(incarnation.container)
+                await self._engine.remove(container)
 
 
 def _by_start(running: Running) -> float:

@@ -105,6 +105,10 @@ class Engine:
             raise Refused(error.status, str(error.message).strip()) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
             raise Unreachable(locating.unreachable(self.host, error)) from None
+        except RuntimeError as error:
+            if not self.docker.session.closed:  # aiohttp has no class of its own for this
+                raise
+            raise Unreachable(locating.unreachable(self.host, error)) from None
 
     def container(self, id: str) -> DockerContainer:
         """A container by its id or name; nothing is asked."""

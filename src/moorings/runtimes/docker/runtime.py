@@ -51,8 +51,8 @@ class DockerRuntime(Connection):
             raise ContainerFailedToStart(
                 f"{spec.class_name} could not be started: the token {spec.token} was used before"
             )
-        engine = await self._connected()
-        launch = self._tasks.spawn(self._launch(engine, spec), name="moorings-docker-start")
+        await self._connected()
+        launch = self._tasks.spawn(self._launch(spec), name="moorings-docker-start")
         try:
             incarnation = await asyncio.shield(launch)
         except asyncio.CancelledError:
@@ -65,19 +65,23 @@ class DockerRuntime(Connection):
         assert incarnation.running is not None
         return incarnation.running
 
-    async def _launch(self, engine: Engine, spec: StartSpec) -> Incarnation:
+    async def _launch(self, spec: StartSpec) -> Incarnation:
         starter = self._starter
         assert starter is not None
-        container = await starter.create(spec)
-        incarnation = Incarnation(spec.token, spec.class_name, spec.object_id, container)
-        self._live[spec.token] = incarnation
+        self._launching.add(spec.token)
+        try:
+            container = await starter.create(spec)
+            incarnation = Incarnation(spec.token, spec.class_name, spec.object_id, container)
+            self._live[spec.token] = incarnation
+        finally:
+            self._launching.discard(spec.token)
         self._follow(incarnation, from_now=False)
         try:
             found = incarnation.running = await starter.start(spec, container)
         except BaseException:
             self._live.pop(spec.token, None)
-            with contextlib.suppress(Unreachable, Refused):
-                await engine.remove(container)
+            await cancelled(incarnation.ending)
+            await self._remove(container)
             raise
         incarnation.is_local = found.pid is not None and belongs(found.pid, container)
         return incarnation
@@ -90,7 +94,7 @@ class DockerRuntime(Connection):
         incarnation = launch.result()
         self._live.pop(incarnation.token, None)
         await cancelled(incarnation.ending)
-        await self._remove(incarnation)
+        await self._remove(incarnation.container)
 
     async def prepare(self, image: ImageSpec, progress: Callable[[str], None]) -> str:
         """Build or pull an image where it isn't there; returns its name. ``progress`` is told a line at a time.
@@ -201,7 +205,7 @@ class DockerRuntime(Connection):
                 lines = await last_lines(self._engine, incarnation.container, KEPT)
                 await asyncio.to_thread(self._kept.write, incarnation.class_name, incarnation.object_id, token, lines)
         if self._ended.pop(token, None) is not None:
-            await self._remove(incarnation)
+            await self._remove(incarnation.container)
 
     # --- what is inside -----------------------------------------------------------------------------------------------
 

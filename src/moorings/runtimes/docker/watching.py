@@ -1,7 +1,9 @@
 """The Engine's event stream, and what to do when it breaks: one task follows it for as long as the runtime is open.
 
 Invariant: while a stream is followed, every end of a container of the installation is told. Whoever connects first
-lists the containers after it has the stream, so nothing falls between the two.
+lists the containers after it has the stream, so nothing falls between the two. The stream begins with what happened
+after the connection was made, by the Engine's own clock: an Engine answers before it listens, and what was done on an
+earlier connection (a signal) must not be taken for somebody else's.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from moorings.clock import Clock
+from moorings.runtimes.docker.ends import unix_time
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.identity import TOKEN
 
 _LONGEST = 0.5  # seconds between two attempts to reach an Engine that is gone
 _FIRST = 0.05
+_ACTIONS = ("create", "start", "die", "oom", "kill")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened to a container: ``action`` is the Engine's word, ``die``, ``oom`` or ``kill``."""
+    """Something happened to a container: ``action`` is the Engine's word, one of ``_ACTIONS``."""
 
     action: str
     token: str
@@ -35,8 +39,12 @@ class Event:
 @asynccontextmanager
 async def events(engine: Engine, label: str, clock: Clock) -> AsyncIterator[AsyncIterator[list[Event]]]:
     """The stream of events of containers with a label. Raises Refused, Unreachable."""
-    filters = json.dumps({"type": ["container"], "label": [label], "event": ["die", "oom", "kill"]})
-    async with engine.stream("events", filters=filters, since=f"{clock.time() - 1:.6f}") as stream:
+    filters = json.dumps({"type": ["container"], "label": [label], "event": _ACTIONS})
+    try:
+        since = unix_time(str(engine.info.get("SystemTime")))
+    except ValueError:
+        since = clock.time() - 1
+    async with engine.stream("events", filters=filters, since=f"{since:.6f}") as stream:
         yield _parsed(stream)
 
 
