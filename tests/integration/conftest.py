@@ -6,6 +6,7 @@ it validates such tests against a proxy known to be good.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,23 @@ import pytest
 from tests.integration.malformed.table import OPTIONS, nginx_and_program
 from tests.support.platform import Platform
 from tests.support.raw import Address
+from tools.engine import Engine
 
 APPS = Path(__file__).with_name("apps")
 NGINX_IS_FRONT = os.environ.get("MOORINGS_TEST_FRONT") == "nginx"
+
+
+@pytest.fixture(scope="module", params=["process", "docker"])
+def module_place(request: pytest.FixtureRequest) -> Engine | None:
+    """Where the containers of a module's tests run, each test on both: None for local processes."""
+    return request.getfixturevalue("docker_engine") if request.param == "docker" else None
+
+
+@pytest.fixture
+def place(module_place: Engine | None) -> Iterator[Engine | None]:
+    """The same, with the test inside the Engine's network."""
+    with contextlib.nullcontext() if module_place is None else module_place.network():
+        yield module_place
 
 
 @pytest.fixture(scope="module")

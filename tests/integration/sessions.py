@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.integration.conftest import APPS
+from tests.integration.places import place_of
 from tests.support.platform import Mode, Platform
 from tests.support.raw import Address, Answer, Connection, exchange, request
 from tests.support.waiting import eventually
+from tools.engine import Engine
+
+PATIENCE = 60.0  # seconds: twenty containers that Docker starts at once take their time
 
 
-def run_sessions(folder: Path, mode: Mode = Mode.SERVE) -> Platform:
-    """The platform with ``apps/sessions.py``; the containers' files are in ``folder``/files."""
+@contextlib.contextmanager
+def run_sessions(folder: Path, engine: Engine | None, mode: Mode = Mode.SERVE) -> Iterator[Platform]:
+    """The platform with ``apps/sessions.py``, on Docker where there is an ``engine``; its files are in ``folder``."""
     files = folder / "files"
     files.mkdir(parents=True)
-    return Platform(APPS / "sessions.py", folder / "platform", mode=mode, env={"TEST_FOLDER": str(files)})
+    env = {"TEST_FOLDER": str(files), **({} if engine is None else {"SESSIONS": "docker"})}
+    with contextlib.ExitStack() as stack:
+        with contextlib.nullcontext() if engine is None else engine.network():
+            platform = Platform(APPS / "sessions.py", folder / "platform", mode=mode, env=env, engine=engine)
+            stack.enter_context(platform)
+        yield platform
 
 
 class Named:
@@ -27,7 +38,7 @@ class Named:
         self.address: Address = platform.address
         self.name = secrets.token_hex(6)
         self.headers = [("X-Class", binding), ("X-Name", self.name)]
-        self._files = platform.folder.parent / "files"
+        self._place = place_of(platform, platform.folder.parent / "files")
 
     def request(self, target: str, method: str = "GET", body: bytes | None = None, **options: Any) -> bytes:
         """The bytes of a request to it."""
@@ -35,13 +46,13 @@ class Named:
 
     async def get(self, target: str = "/pid") -> Answer:
         """GET, on a connection of its own."""
-        return await exchange(self.address, self.request(target))
+        return await exchange(self.address, self.request(target), timeout=PATIENCE)
 
-    async def pid(self) -> int:
-        """The id of its process, which is started if need be."""
+    async def who(self) -> str:
+        """Who answers for it: its process, or its container, which is started if need be."""
         answer = await self.get("/pid")
         assert answer.status == 200, answer
-        return int(answer.body)
+        return answer.text()
 
     async def open(self, data: bytes) -> Connection:
         """A connection on which ``data`` was sent."""
@@ -80,12 +91,15 @@ class Named:
 
         await eventually(fulfilled, what)
 
-    # --- its files --------------------------------------------------------------------------------------------------
+    # --- behind the platform's back ---------------------------------------------------------------------------------
 
-    def starts(self) -> list[int]:
-        """The process id of each start, in order."""
-        file = self._files / f"{self.name}.starts"
-        return [int(line) for line in file.read_text().split()] if file.exists() else []
+    def starts(self) -> list[str]:
+        """Who was started for it, in order."""
+        return self._place.starts(self.name)
+
+    def running(self) -> list[str]:
+        """Who runs for it."""
+        return self._place.running(self.name)
 
     async def until_started(self) -> None:
         """Return once its program runs (it may not listen yet)."""
@@ -93,13 +107,17 @@ class Named:
         async def started() -> bool:
             return bool(self.starts())
 
-        await eventually(started, "the program was started")
+        await eventually(started, "the program was started", within=PATIENCE)
 
     def create(self, kind: str) -> None:
         """Open its ``gate``, or have it ``fixed``."""
-        (self._files / f"{self.name}.{kind}").touch()
+        self._place.create(self.name, kind)
 
-    @property
-    def starts_file(self) -> Path:
-        """A path that the environment of its processes, and of no other, has."""
-        return self._files / f"{self.name}.starts"
+    def kill(self, who: str) -> None:
+        """SIGKILL for who runs for it."""
+        self._place.kill(who)
+
+    async def inside(self) -> Connection:
+        """A connection to its program that passes the platform by."""
+        port = int((await self.get("/env")).json()["PORT"])
+        return await Connection.open(self._place.address(self.name, port))

@@ -10,15 +10,21 @@ import pytest
 from tests.integration.sessions import Named, run_sessions
 from tests.support.platform import Platform
 from tests.support.raw import Connection
+from tools.engine import Engine
 
 leave = pytest.mark.parametrize("leave", [Connection.abort, Connection.close], ids=["reset", "closed"])
 Leave = Callable[[Connection], None]
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with run_sessions(tmp_path_factory.mktemp("aborts")) as platform:
+def served(module_place: Engine | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with run_sessions(tmp_path_factory.mktemp("aborts"), module_place) as platform:
         yield platform
+
+
+@pytest.fixture
+def platform(place: Engine | None, served: Platform) -> Platform:
+    return served
 
 
 @pytest.fixture
@@ -36,16 +42,16 @@ def broke_off(peek: dict[str, list[dict[str, object]]]) -> bool:
 
 
 async def test_a_container_sleeps_when_idle_and_wakes_on_the_next_request(sleepy: Named) -> None:
-    first = await sleepy.pid()
+    first = await sleepy.who()
     await sleepy.until_it_sleeps()
     assert (await sleepy.state())["status"] == "stopped"
-    assert await sleepy.pid() != first
+    assert await sleepy.who() != first
     await sleepy.until_it_sleeps(2)
 
 
 @leave
 async def test_a_client_that_leaves_inside_its_request_head(sleepy: Named, leave: Leave) -> None:
-    await sleepy.pid()
+    await sleepy.who()
     leave(await sleepy.open(sleepy.request("/pid")[:-2]))
     await sleepy.until_it_sleeps()
 
@@ -81,7 +87,7 @@ async def test_a_client_that_leaves_in_a_chunked_upload(sleepy: Named, leave: Le
 
 @leave
 async def test_a_client_that_leaves_while_its_upload_is_not_read(sleepy: Named, leave: Leave) -> None:
-    await sleepy.pid()
+    await sleepy.who()
     connection = await Connection.open(sleepy.address)
     upload = sleepy.request("/upload?hold=reading", "POST", headers=[("Content-Length", str(1 << 30))])
     await connection.send(upload)
@@ -96,23 +102,17 @@ async def test_a_client_that_leaves_while_its_upload_is_not_read(sleepy: Named, 
 
 
 async def test_a_client_that_is_reset_while_its_upload_is_held_back_does_not_keep_the_container_awake(
-    platform: Platform,
+    sleepy: Named,
 ) -> None:
-    held, other = Named(platform, "SLEEPY"), Named(platform, "SLEEPY")
-    await held.pid()
-    connection = await Connection.open(held.address)
-    await connection.send(held.request("/upload?hold=reading", "POST", headers=[("Content-Length", str(1 << 30))]))
+    await sleepy.who()
+    connection = await Connection.open(sleepy.address)
+    await connection.send(sleepy.request("/upload?hold=reading", "POST", headers=[("Content-Length", str(1 << 30))]))
     sending = asyncio.ensure_future(connection.send(bytes(64 << 20)))
-    await held.until_served(lambda peek: peek["held"].get("reading"), "the program holds the upload")
+    await sleepy.until_served(lambda peek: peek["held"].get("reading"), "the program holds the upload")
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
     connection.abort()
-    for count in range(1, 9):
-        await other.pid()
-        await other.until_it_sleeps(count)
-    state = await held.state()
-    await held.get("/release?name=reading")
-    assert state["status"] == "stopped"
+    await sleepy.until_it_sleeps()  # while the program goes on holding it
 
 
 @leave
@@ -159,7 +159,7 @@ async def test_a_client_that_leaves_while_the_container_starts(platform: Platfor
 
 
 async def test_clients_that_leave_at_any_moment_do_not_disturb_those_that_stay(sleepy: Named) -> None:
-    await sleepy.pid()
+    await sleepy.who()
     leaving = [await sleepy.open(sleepy.request("/hold?name=crowd")) for _ in range(20)]
     leaving += [await sleepy.open(sleepy.request("/endless")) for _ in range(5)]
     leaving += [await sleepy.open(sleepy.request("/stream?hold=crowd")) for _ in range(20)]
@@ -179,7 +179,7 @@ async def test_a_request_in_flight_keeps_its_container_awake(platform: Platform)
     download = await busy.open(busy.request("/stream?hold=long"))
     await busy.until_served(lambda peek: peek["held"].get("long") == 2, "the program holds both requests")
     for count in (1, 2, 3):
-        await idle.pid()
+        await idle.who()
         await idle.until_it_sleeps(count)
     assert await busy.until("start") == [["start"]]
     await busy.get("/release?name=long")
@@ -202,5 +202,5 @@ async def test_of_200_clients_of_a_block_the_first_50_leave_and_the_other_150_ar
     container.create("gate")
     answers = await staying
     assert {answer.status for answer in answers} == {200}
-    assert {int(answer.body) for answer in answers} == set(container.starts())
+    assert {answer.text() for answer in answers} == set(container.starts())
     assert len(container.starts()) == 1

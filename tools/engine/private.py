@@ -142,7 +142,8 @@ class Engine:
             if answer.status >= 400:
                 raise RuntimeError(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
             kind = answer.headers.get("Content-Type", "")
-            return json.loads(text) if kind.startswith("application/json") and text.count(b"\n") <= 1 else text.decode()
+            whole = kind.startswith("application/json") and text and text.count(b"\n") <= 1
+            return json.loads(text) if whole else text.decode()
         finally:
             connection.close()
 
@@ -150,6 +151,12 @@ class Engine:
         """All containers, those that have ended included."""
         found: list[dict[str, Any]] = self.ask("GET", f"/containers/json?all=1&filters={quote(json.dumps(filters))}")
         return found
+
+    def events(self, what: str, **filters: str) -> list[dict[str, Any]]:
+        """What happened to containers, oldest first: of all events, the Engine remembers the last 256."""
+        chosen = quote(json.dumps({"event": [what], **{kind: [value] for kind, value in filters.items()}}))
+        told = self.ask("GET", f"/events?since=0&until={time.time():.9f}&filters={chosen}")
+        return [told] if isinstance(told, dict) else [json.loads(line) for line in told.splitlines()]
 
     def inventory(self) -> dict[str, set[str]]:
         """What there is of everything that an Engine keeps, to compare it with later."""

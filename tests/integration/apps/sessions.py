@@ -16,6 +16,21 @@ from moorings import Container, Request, Response, WorkerEntrypoint
 
 PROGRAMS = Path(__file__).parents[2] / "support" / "programs"
 FOLDER = Path(os.environ["TEST_FOLDER"])
+ON_DOCKER = os.environ.get("SESSIONS") == "docker"
+
+
+def run(program: str) -> list[str]:
+    """The entrypoint that runs one of the programs."""
+    path = PROGRAMS / program
+    return ["python3", "-c", path.read_text()] if ON_DOCKER else [sys.executable, str(path)]
+
+
+def file(name: str, kind: str) -> str:
+    """The path, as the program of an object sees it, at which a test creates a file of a kind."""
+    path = FOLDER / f"{name}.{kind}"
+    if not ON_DOCKER:
+        return str(path)
+    return "/" if path.exists() else f"/{kind}"
 
 
 class Diary:
@@ -42,14 +57,21 @@ DIARY = Diary()
 class Session(Container):
     """Runs until it is stopped; STARTS_FILE and GATE_FILE are its own."""
 
-    entrypoint = [sys.executable, str(PROGRAMS / "many_routes.py")]
+    entrypoint = run("many_routes.py")
     default_port = 8080
     sleep_after: str = "1h"
+    if ON_DOCKER:
+        image = "python:3.11-slim"
+        instance_get_timeout = "60s"  # of an Engine that is asked for many at once
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
         self.name = str(ctx.id.name)
-        self.env_vars = {"STARTS_FILE": str(FOLDER / f"{self.name}.starts")}
+        self.env_vars = self.environment()
+
+    def environment(self) -> dict[str, str]:
+        """What the program is told."""
+        return {} if ON_DOCKER else {"STARTS_FILE": str(FOLDER / f"{self.name}.starts")}
 
     def on_start(self) -> None:
         DIARY.note(self.name, "start")
@@ -74,9 +96,8 @@ class Sleepy(Session):
 class Gated(Sleepy):
     """Listens only once its gate is open, and sleeps soon."""
 
-    def __init__(self, ctx: Any, env: Any) -> None:
-        super().__init__(ctx, env)
-        self.env_vars = {**self.env_vars, "GATE_FILE": str(FOLDER / f"{self.name}.gate")}
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "GATE_FILE": file(self.name, "gate")}
 
 
 class Patient(Session):
@@ -84,9 +105,8 @@ class Patient(Session):
 
     stop_grace = "3s"
 
-    def __init__(self, ctx: Any, env: Any) -> None:
-        super().__init__(ctx, env)
-        self.env_vars = {**self.env_vars, "WAIT_FOR_CLIENTS": "1"}
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "WAIT_FOR_CLIENTS": "1"}
 
 
 class Safe(Gated):
@@ -111,11 +131,14 @@ class Safe(Gated):
 class Broken(Gated):
     """Ends before it listens, once its gate is open."""
 
-    entrypoint = [sys.executable, str(PROGRAMS / "dies_at_start.py")]
+    entrypoint = run("dies_at_start.py")
 
-    def __init__(self, ctx: Any, env: Any) -> None:
-        super().__init__(ctx, env)
-        self.env_vars = {**self.env_vars, "FIXED_FILE": str(FOLDER / f"{self.name}.fixed")}
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "FIXED_FILE": file(self.name, "fixed")}
+
+    async def fetch(self, request: Request) -> Response:
+        self.env_vars = self.environment()  # the files that were created since
+        return await super().fetch(request)
 
 
 class Default(WorkerEntrypoint):

@@ -1,7 +1,8 @@
 """A container program for tests: an HTTP/1.1 server on every port it is given, which records all that reaches it.
 
-It listens on PORT and on each PORT_n, and knows of each request which declared port it came by. Its record, which
-``/journal`` tells, has an entry for everything that was read, complete or not: a test can see that nothing reached it.
+It listens on PORT and on each PORT_n (in a Docker container for everybody), and knows of each request which declared
+port it came by. Its record, which ``/journal`` tells, has an entry for everything that was read, complete or not: a
+test can see that nothing reached it.
 Nothing sleeps for a fixed time: where a moment has to last, it lasts until ``/release?name=...`` is asked for.
 
 Environment: STARTS_FILE gets one line ``pid`` per start; GATE_FILE, if given, must exist before the program listens.
@@ -26,6 +27,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LINE_LIMIT = 1 << 20
+CONTAINER = os.environ.get("HOSTNAME")  # Docker sets it, to the container's id
+WHO = CONTAINER or str(os.getpid())
 
 
 class Malformed(Exception):
@@ -187,7 +190,7 @@ class Server:
 
     async def do_pid(self, request: Request, writer: asyncio.StreamWriter) -> None:
         await request.read()
-        self.answer(request, writer, str(os.getpid()).encode())
+        self.answer(request, writer, WHO.encode())
 
     async def do_identity(self, request: Request, writer: asyncio.StreamWriter) -> None:
         await request.read()
@@ -324,9 +327,10 @@ async def main() -> None:
     if main_port not in ports.values():
         ports["main"] = main_port
     listening = []
+    host = "127.0.0.1" if CONTAINER is None else "0.0.0.0"
     for declared, port in ports.items():
         connected = functools.partial(server.connected, declared)
-        listening.append(await asyncio.start_server(connected, "127.0.0.1", port, limit=LINE_LIMIT, backlog=1024))
+        listening.append(await asyncio.start_server(connected, host, port, limit=LINE_LIMIT, backlog=1024))
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     print("listening", json.dumps(ports), flush=True)
