@@ -6,7 +6,11 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.integration.docker.boxes import WORKER, Box, run_boxes
 from tests.support.platform import Mode, Platform
@@ -84,6 +88,57 @@ async def test_without_an_engine_a_request_says_so_and_works_once_it_is_back(eng
     finally:
         if not engine.answers():
             engine.start()
+
+
+@pytest.fixture(params=[(), ("--live-restore",)], ids=["containers end with it", "live-restore"])
+def restart(engine: Engine, request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Restarts the Engine, which keeps its containers meanwhile, or does not."""
+
+    def again() -> None:
+        engine.stop()
+        engine.start(*request.param)
+
+    again()
+    yield again
+    engine.stop()
+    engine.start()
+
+
+async def assert_served_on(box: Box, before: dict[str, Any], end: list[Any] | None) -> None:
+    """By the container that answered ``before``, or by a new one after the ``end`` of that was told."""
+    after = await box.ask()
+    if end is None:
+        assert after == {**before, "visits": before["visits"] + 1}
+        assert await box.ask("/-/exits") == []
+    else:
+        assert (after["host"] != before["host"], after["visits"]) == (True, 1)
+        assert await box.exits(1) == [end]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["under the platform", "while the platform is down"])
+async def test_a_restart_of_the_engine_is_survived_by_the_platform_and_by_containers_where_the_engine_keeps_them(
+    engine: Engine, tmp_path: Path, restart: Callable[[], None], request: pytest.FixtureRequest, killed: bool
+) -> None:
+    # A platform that was not there learns only what the Engine wrote down: the SIGTERM that it sent.
+    end = None if "live-restore" in request.node.name else [143, "signal"] if killed else [137, "platform"]
+    platform = run_boxes(tmp_path, engine, Mode.SERVE)
+    try:
+        before = await Box(platform, "alice").ask()
+        if killed:
+            platform.crash()
+        restart()
+        if killed:
+            platform = run_boxes(tmp_path, engine, Mode.SERVE)
+        await assert_served_on(Box(platform, "alice"), before, end)
+        assert (await Box(platform, "bob").ask())["visits"] == 1
+
+        async def tidy() -> bool:
+            return len(platform.docker_containers()) == 2
+
+        await eventually(tidy, "no container that ended is left", within=30.0)
+        platform.stop()
+    finally:
+        platform.kill()
 
 
 async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_pruned(
