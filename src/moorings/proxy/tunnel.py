@@ -21,9 +21,9 @@ _KILL_AFTER = 2.0  # seconds for the last bytes of a container that has ended
 
 
 class End(asyncio.Protocol):
-    """One of the two connections: what it reads goes to its peer."""
+    """One of the two connections: what it reads goes to its peer, until the peer is told that nothing follows."""
 
-    __slots__ = ("_write", "eof", "on_activity", "peer", "transport", "tunnel")
+    __slots__ = ("_write", "eof", "eof_passed", "on_activity", "peer", "transport", "tunnel")
 
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, on_activity: Callable[[], object]) -> None:
         self.tunnel = tunnel
@@ -31,6 +31,7 @@ class End(asyncio.Protocol):
         self.on_activity = on_activity
         self.peer: End | None = None
         self.eof = False
+        self.eof_passed = False
         self._write: Callable[[bytes], object] = _drop
 
     def splice(self, peer: End) -> None:
@@ -72,6 +73,12 @@ class End(asyncio.Protocol):
         """Read on."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def pass_eof(self, peer: asyncio.Transport) -> None:
+        """Tell the peer that this direction has ended: nothing can be written to it any more."""
+        self.eof_passed = True
+        self._write = _drop
+        peer.write_eof()
 
     def close(self) -> None:
         """Close once everything is sent. Idempotent."""
@@ -185,7 +192,7 @@ class Tunnel:
             end.close()
         elif peer.transport.can_write_eof():
             if not peer.transport.is_closing():
-                peer.transport.write_eof()
+                end.pass_eof(peer.transport)
         else:
             peer.close()
 

@@ -241,11 +241,12 @@ class ForwardedWebSocket(Tunnel):
         self.container.closing()
         self.container.put(frame(Opcode.CLOSE, payload), Opcode.CLOSE)
         client.put(frame(Opcode.CLOSE, payload, mask=new_mask()), Opcode.CLOSE)
+        self.passed()
 
     def passed(self) -> None:
         """Something has passed: is a closing handshake complete? The server closes first (RFC 6455, 7.1.1)."""
         client = self.client
-        if self.is_closing and client is not None and client.frames.closed and self.container.cut:
+        if self.is_closing and client is not None and (client.frames.closed or client.eof) and self.container.cut:
             client.close()
 
     def _farewell(self) -> bool:
@@ -253,15 +254,16 @@ class ForwardedWebSocket(Tunnel):
         client = self.client
         if self.is_closing or client is None or client.transport is None or not self._stopping():
             return False
-        if self.container.frames.closed or not self.container.frames.between_frames:
+        container = self.container
+        if container.eof_passed or container.frames.closed or not container.frames.between_frames:
             return False
         self.is_closing = True
         self.arm(CLOSE_TIMEOUT)
         client.closing()
         client.cut = True
-        self.container.clear()
+        container.clear()
         client.transport.write(frame(Opcode.CLOSE, close_payload(GOING_AWAY, GOING_AWAY_REASON)))
-        self.container.cut = True
+        container.cut = True
         self.passed()
         return True
 
@@ -308,7 +310,7 @@ class ForwardedWebSocket(Tunnel):
             client.close()
             return
         self._lingers = True
-        client.transport.write_eof()
+        self.container.pass_eof(client.transport)
         self.arm(_LINGER_AFTER_CLOSE)
 
     def peer_lost(self, end: End, peer: End, exc: Exception | None) -> None:

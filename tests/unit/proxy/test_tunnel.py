@@ -3,137 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
-from yarl import URL
 
-from moorings.clock import Clock, ManualClock, SystemClock
+from moorings.clock import ManualClock
 from moorings.errors import StoreError
 from moorings.http import Request, Response
 from moorings.http.upgrade import UpgradeResponse
-from moorings.proxy import ForwardedWebSocket, Tunnel, UpstreamPool, switch
+from moorings.proxy import switch
 from moorings.proxy.websocket import CLOSE_TIMEOUT, MAX_UNSENT
-from tests.support.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Received, close, frame, split
-from tests.unit.http.wire import PATIENCE, Client, Script, Served, dialled, get, request_head, served, until, upstream
-
-ASK = get("/chat", "Connection: keep-alive, Upgrade\r\nUpgrade: chat\r\n")
-ASK_WEBSOCKET = get("/chat", "Connection: Upgrade\r\nUpgrade: websocket\r\n")
-
-
-def switching(protocol: str) -> bytes:
-    return (
-        f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\nX-Own: 1\r\n\r\n".encode()
-    )
-
-
-@dataclass
-class Tunnelled:
-    """A server that forwards upgrades to a scripted upstream, and what it noticed of them."""
-
-    front: Served
-    pool: UpstreamPool
-    clock: Clock
-    exchanges: list[int] = field(default_factory=list)
-    active: list[int] = field(default_factory=list)
-    opened: list[ForwardedWebSocket] = field(default_factory=list)
-    ended: list[Tunnel] = field(default_factory=list)
-    stopping: bool = False
-    held: list[Callable[[], None]] | None = None
-    write_error: BaseException | None = None
-
-    def gate(self, action: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        if self.write_error is not None:
-            failed(self.write_error)
-        elif self.held is None:
-            action()
-        else:
-            self.held.append(action)
-
-    def open(self, protocol: str, transport: asyncio.Transport, rest: bytes) -> Tunnel:
-        clock = self.clock
-        if protocol != "websocket":
-            return Tunnel(
-                transport, rest, clock=clock, on_activity=lambda: self.active.append(1), on_end=self.ended.append
-            )
-        return ForwardedWebSocket(
-            transport,
-            rest,
-            url=URL("http://example.test/chat"),
-            clock=clock,
-            gate=self.gate,
-            stopping=lambda: self.stopping,
-            on_activity=lambda: self.active.append(1),
-            on_open=self.opened.append,
-            on_end=self.ended.append,
-        )
-
-
-Change = Callable[[Response], Response]
-
-
-@asynccontextmanager
-async def tunnelled(
-    script: Script, change: Change = lambda response: response, *, clock: Clock | None = None
-) -> AsyncIterator[Tunnelled]:
-    async with upstream(script) as behind:
-        pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
-
-        async def handler(request: Request) -> Response:
-            return change(await switch(request, pool, t.open, on_end=lambda: t.exchanges.append(1)))
-
-        async with served(handler) as front:
-            t = Tunnelled(front, pool, clock or SystemClock())
-            yield t
-        pool.abort()
-
-
-def accepting(protocol: str, then: Script, heads: list[bytes] | None = None, *, more: bytes = b"") -> Script:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await request_head(reader)
-        if heads is not None:
-            heads.append(head)
-        writer.write(switching(protocol) + more)
-        await then(reader, writer)
-
-    return script
-
-
-async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answers in capitals, and after the end of what came with a last word."""
-    while data := await reader.read(65536):
-        writer.write(data.upper())
-    writer.write(b"LAST")
-
-
-async def echo_frames(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Sends back the payloads of short masked frames, and answers a close frame as a server does."""
-    while True:
-        first, second = await reader.readexactly(2)
-        key = await reader.readexactly(4)
-        masked = await reader.readexactly(second & 0x7F)
-        payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(masked))
-        writer.write(frame(first & 0x0F if first & 0x0F != PING else PONG, payload, fin=first > 127, mask=None))
-        if first & 0x0F == CLOSE:
-            return
-
-
-async def switched(client: Client, ask: bytes) -> list[tuple[str, str]]:
-    await client.send(ask)
-    status, headers = await client.head()
-    assert status == 101
-    return headers
-
-
-async def next_frame(client: Client) -> Received:
-    """The next short frame."""
-    async with asyncio.timeout(PATIENCE):
-        head = await client.reader.readexactly(2)
-        (found,), _ = split(head + await client.reader.readexactly(head[1]))
-        return found
-
+from tests.support.frames import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Received, close, frame
+from tests.unit.http.wire import PATIENCE, dialled, get, request_head, until
+from tests.unit.proxy.tunnelled import (
+    ASK,
+    ASK_WEBSOCKET,
+    accepting,
+    echo_frames,
+    next_frame,
+    shout,
+    switched,
+    tunnelled,
+)
 
 # --- the handshake
 
@@ -460,6 +350,51 @@ async def test_a_socket_that_is_being_stopped_says_goodbye_where_its_program_doe
         assert (await next_frame(client)).payload == b"\x03\xe9going away"
         await client.send(close(1001))
         assert await client.rest() == b""
+        await until(lambda: len(t.ended) == 1)
+
+
+async def test_a_client_that_has_ended_its_sending_gets_the_close_frame_and_the_end() -> None:
+    gone = asyncio.Event()
+
+    async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read() == b""
+        gone.set()
+        await asyncio.Event().wait()
+
+    clock = ManualClock()
+    async with tunnelled(accepting("websocket", stay), clock=clock) as t, dialled(t.front.port) as client:
+        await switched(client, ASK_WEBSOCKET)
+        client.writer.write_eof()
+        await asyncio.wait_for(gone.wait(), PATIENCE)
+        t.opened[0].go_away()
+        assert (await next_frame(client)).payload == b"\x03\xe9going away"
+        assert await client.rest() == b""
+        await clock.advance(CLOSE_TIMEOUT)
+        await until(lambda: len(t.ended) == 1)
+
+
+@pytest.mark.parametrize("how", ["close", "send", "go away", "stop"])
+async def test_an_upstream_that_has_ended_its_sending_can_be_closed_and_its_tunnel_ends(how: str) -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write_eof()
+        await asyncio.Event().wait()
+
+    clock = ManualClock()
+    async with tunnelled(accepting("websocket", half), clock=clock) as t, dialled(t.front.port) as client:
+        await switched(client, ASK_WEBSOCKET)
+        assert await client.rest() == b""
+        (socket,) = t.opened
+        if how == "close":
+            socket.close()
+        elif how == "send":
+            await socket.send("nobody hears it")
+            client.writer.close()
+        elif how == "go away":
+            socket.go_away()
+        else:
+            t.stopping = True
+            socket.container_ended()
+        await clock.advance(CLOSE_TIMEOUT)
         await until(lambda: len(t.ended) == 1)
 
 
