@@ -229,7 +229,7 @@ class H2ServerConnection(ServerFlow):
         if self._taken >= CONNECTION_WINDOW // 2:
             self.protocol.increment_flow_control_window(self._taken)
             self._taken = 0
-        if size >= 256:
+        if len(event.data or b"") >= 256:
             self._useful.earn(2)
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:

@@ -57,7 +57,7 @@ _COSTS: Final[dict[type[Frame], float]] = {
     SettingsFrame: 10,
     WindowUpdateFrame: 1,
 }
-_SMALL_DATA = 256  # bytes; DATA frames below it cost, unless they end their stream
+_LEAST_DATA = 5  # bytes; DATA frames with less cost, unless they end their stream: a gRPC message has as many at least
 
 
 class _Frames(FrameBuffer):
@@ -148,8 +148,8 @@ class ServerProtocol(H2Connection):
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         kind = type(frame)
-        if kind is DataFrame:
-            if frame.body_len < _SMALL_DATA and "END_STREAM" not in frame.flags:
+        if isinstance(frame, DataFrame):
+            if len(frame.data) < _LEAST_DATA and "END_STREAM" not in frame.flags:
                 self._pay(1)
         elif kind is not HeadersFrame:
             self._pay(_COSTS.get(kind, 1))
