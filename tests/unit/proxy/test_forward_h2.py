@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset, TrailersReceived, WindowUpdated
+from h2.events import (
+    DataReceived,
+    RequestReceived,
+    SettingsAcknowledged,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
 
 from moorings.clock import SystemClock
 from moorings.errors import ClientDisconnected, ConnectFailed, UpstreamError
 from moorings.http import Headers, Request
 from moorings.http.h2_client.pool import H2Pool
 from moorings.proxy import forward_h2
+from tests.support.http2 import PING, frame
 from tests.unit.http.wire import until, upstream
-from tests.unit.proxy.h2_upstream import OK, Behind, Peer, behind
+from tests.unit.proxy.h2_upstream import OK, PATIENCE, Behind, Peer, behind
 from tests.unit.proxy.proxied import answering
 
 GRPC = {"content-type": "application/grpc"}
@@ -306,6 +316,32 @@ async def test_another_connection_is_made_when_one_carries_all_it_may() -> None:
         release.set()
         for answer in await asyncio.gather(*asked):
             assert await answer.bytes() == b"ok"
+
+
+async def test_a_server_that_takes_no_answer_to_its_pings_is_left_before_they_cost_memory() -> None:
+    ready = asyncio.Event()
+
+    async def flood(peer: Peer) -> None:
+        await peer.next(SettingsAcknowledged)
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # the transport of a socket
+        peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await ready.wait()
+        while True:
+            peer.writer.write(frame(PING, payload=bytes(8)) * 1000)
+            await peer.writer.drain()
+
+    async with behind(flood) as b:
+        connection = await b.pool.connect()
+        transport = connection.transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ready.set()
+        largest = 0
+        async with asyncio.timeout(PATIENCE):
+            while not transport.is_closing():
+                largest = max(largest, transport.get_write_buffer_size())
+                await asyncio.sleep(0)
+        assert largest < 1024 * 1024
 
 
 async def test_a_port_that_speaks_http_1_is_told_in_words() -> None:

@@ -3,8 +3,8 @@
 Frames and HPACK are the h2 library's; nothing here runs in a task. Everything that one call or one read makes is
 written in one piece (``_flush``).
 
-Invariant: an exchange that was started is told its end exactly once, by its stream, and no stream outlives its
-connection.
+Invariants: an exchange that was started is told its end exactly once, by its stream, and no stream outlives its
+connection; a server that takes nothing is answered (PING, SETTINGS, broken streams) with ``_UNTAKEN`` bytes at most.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from moorings.http.h2_client.upload import TURN, Upload
 
 MAX_STREAMS = 100
 _SETTINGS = 4
+_UNTAKEN = 256 * 1024  # bytes
 
 
 class H2ClientConnection(asyncio.Protocol):
@@ -45,6 +46,7 @@ class H2ClientConnection(asyncio.Protocol):
         "_on_free",
         "_on_lost",
         "_streams",
+        "_untaken",
         "_write_paused",
         "idle_since",
         "leaving",
@@ -74,6 +76,7 @@ class H2ClientConnection(asyncio.Protocol):
         self._consumed = 0
         self._corked = False
         self._heard = b""
+        self._untaken = 0  # bytes of answers to frames, written while the server takes nothing
         self._write_paused = False
 
     # --- exchanges
@@ -211,12 +214,14 @@ class H2ClientConnection(asyncio.Protocol):
                     del self._blocked[upload]
                     progress = upload.flow(TURN) or progress
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
+        """Write what is prepared; returns its size."""
         if self._corked or self.transport is None:
-            return
+            return 0
         data = self._frames.data_to_send()
         if data:
             self.transport.write(data)
+        return len(data)
 
     # --- transport callbacks
 
@@ -256,6 +261,7 @@ class H2ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self._untaken = 0
         self._flow()
 
     def data_received(self, data: bytes) -> None:
@@ -276,7 +282,11 @@ class H2ClientConnection(asyncio.Protocol):
             self._broken(UpstreamError(f"the upstream broke HTTP/2: {error}"))
         finally:
             self._corked = False
-        self._flush()
+        size = self._flush()
+        if self._write_paused:
+            self._untaken += size
+            if self._untaken > _UNTAKEN:
+                self.abort()
 
     # --- frames
 
