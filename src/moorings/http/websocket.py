@@ -48,6 +48,7 @@ MAX_UNSENT = 1024 * 1024
 
 _HELD_MESSAGES = 64
 _HELD_BYTES = 256 * 1024
+_PIECE = 1024  # bytes of compressed data that are looked at in one go: they may become a thousand times as many
 _OWN = frozenset(("connection", "upgrade", "date"))
 
 
@@ -92,7 +93,8 @@ class WebSocket:
         self._letting: asyncio.Task[None] | None = None
         self._arrived: deque[tuple[bool, bytes]] = deque()  # whether it is text, and the message
         self._arrived_bytes = 0
-        self._parts: list[bytes] = []  # of a fragmented message
+        self._unseen = b""  # what has arrived and waits until there is room for what is in it
+        self._parts = bytearray()  # of a fragmented message
         self._text = False
         self._wakers: set[asyncio.Future[None]] = set()
         self._closed_here = False
@@ -141,16 +143,18 @@ class WebSocket:
                 await self._gate.admitted()
         is_text, data = self._arrived.popleft()
         self._arrived_bytes -= len(data)
-        if self._connection is not None and not self._arrived:
-            self._connection.resume()
+        if not self._arrived:
+            self._go_on()
         if not is_text:
             return data
         try:
             return data.decode()
         except UnicodeDecodeError as error:
             self._arrived.clear()
+            self._arrived_bytes = 0
             self._frames.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
             self._flush()
+            self._go_on()
             return await self._next()
 
     # --- sending
@@ -204,6 +208,7 @@ class WebSocket:
         if self._frames.state is State.OPEN:
             self._frames.send_close(code, reason)
             self._flush()
+            self._go_on()
 
     def _after_writes(self, action: Callable[[], None]) -> None:
         gate = self._gate
@@ -241,24 +246,40 @@ class WebSocket:
 
     def _take(self, data: bytes) -> None:
         frames = self._frames
-        frames.receive_data(data)
+        data = self._unseen + data if self._unseen else data
+        piece = _PIECE if frames.extensions else len(data)
+        at = 0
         answered = False
-        for event in frames.events_received():
-            if isinstance(event, Frame):
-                answered = answered or event.opcode is Opcode.PING
-                self._take_frame(event)
+        while at < len(data) and not self._is_full():
+            frames.receive_data(data if piece >= len(data) else data[at : at + piece])
+            at += piece
+            for event in frames.events_received():
+                if isinstance(event, Frame):
+                    answered = answered or event.opcode is Opcode.PING
+                    self._take_frame(event)
+        self._unseen = data[at:]
         self._flush()
         connection = self._connection
         if connection is not None and (self._is_full() or (answered and connection.paused)):
             connection.pause()
 
     def _is_full(self) -> bool:
+        """Whether the client has to wait; once the socket is being closed, what there is no room for is dropped."""
+        return self._has_no_room() and self._frames.state is State.OPEN
+
+    def _has_no_room(self) -> bool:
         return len(self._arrived) >= _HELD_MESSAGES or self._arrived_bytes >= _HELD_BYTES
+
+    def _go_on(self) -> None:
+        """There may be room again: look at what waits, then read on."""
+        if self._unseen and not self._is_full():
+            self._take(b"")
+        if self._connection is not None and not self._is_full():
+            self._connection.resume()
 
     def _flowing(self) -> None:
         """The client takes again what it is sent."""
-        if self._connection is not None and not self._is_full():
-            self._connection.resume()
+        self._go_on()
         self._wake()
 
     def _take_frame(self, frame: Frame) -> None:
@@ -267,12 +288,15 @@ class WebSocket:
         elif frame.opcode is not Opcode.CONT:
             return
         if not frame.fin:
-            self._parts.append(bytes(frame.data))
+            self._parts += frame.data
             return
-        data = bytes(frame.data)
         if self._parts:
-            data = b"".join((*self._parts, data))
+            data = bytes(self._parts + frame.data)
             self._parts.clear()
+        else:
+            data = bytes(frame.data)
+        if self._has_no_room() and self._frames.state is not State.OPEN:
+            return
         self._arrived.append((self._text, data))
         self._arrived_bytes += len(data)
         self._wake()
@@ -281,6 +305,7 @@ class WebSocket:
         if self._ended:
             return
         self._ended = True
+        self._unseen = b""
         if self._letting is not None:
             self._letting.cancel()
         self._frames.receive_eof()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import zlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,11 +12,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, NegotiationError
 from websockets.protocol import State
 
+from moorings.clock import ManualClock
 from moorings.errors import StoreError, WebSocketClosed
 from moorings.http import Request, Response
-from moorings.http.websocket import MAX_UNSENT, WebSocket
+from moorings.http.websocket import MAX_MESSAGE, MAX_UNSENT, WebSocket
+from tests.support.frames import BINARY, CONT, PING, TEXT, close, frame
 from tests.support.frames import HANDSHAKE as UPGRADE
-from tests.support.frames import PING, TEXT, close, frame
 from tests.support.raw import request as request_bytes
 from tests.unit.http.wire import PATIENCE, dialled, get, served, until
 
@@ -197,6 +200,79 @@ async def test_messages_that_nobody_reads_hold_the_client_back() -> None:
         await client.close()
         await handler.ended()
         assert count == 200
+
+
+async def test_messages_that_become_large_when_they_are_unpacked_wait_unpacked_until_they_are_read() -> None:
+    go = asyncio.Event()
+    sizes = []
+
+    async def talk(ws: WebSocket) -> None:
+        await go.wait()
+        async for message in ws:
+            sizes.append(len(message))
+
+    compressor = zlib.compressobj(wbits=-15)
+    packed = compressor.compress(bytes(MAX_MESSAGE)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    message = frame(BINARY, packed.removesuffix(b"\0\0\xff\xff"), rsv=4)
+    offer = ("Sec-WebSocket-Extensions", "permessage-deflate; client_no_context_takeover")
+    handler = Accepting(talk)
+    async with served(handler) as s, dialled(s.port) as client:
+        await client.send(request_bytes("GET", "/", (*UPGRADE, offer)) + message * 30 + close())
+        await client.head()
+        (ws,) = handler.sockets
+        await until(lambda: ws._arrived_bytes > 0)
+        assert ws._arrived_bytes == MAX_MESSAGE
+        go.set()
+        assert (await client.rest())[-2:] == b"\x03\xe8"
+        client.writer.close()
+        await handler.ended()
+        assert sizes == [MAX_MESSAGE] * 30
+        assert ws.code == 1000
+
+
+async def test_empty_fragments_cost_nothing() -> None:
+    handler = Accepting(echo)
+    async with served(handler) as s, dialled(s.port) as client:
+        await client.send(HANDSHAKE)
+        await client.head()
+        await client.send(frame(TEXT, b"a", fin=False) + frame(CONT, fin=False) * 50_000 + frame(PING))
+        assert await client.reader.readexactly(2) == b"\x8a\0"
+        assert sys.getsizeof(handler.sockets[0]._parts) < 1000
+        await client.send(frame(CONT, b"b"))
+        assert await client.reader.readexactly(4) == b"\x81\x02ab"
+
+
+@pytest.mark.parametrize("why", ["close", "no text"])
+async def test_a_socket_whose_messages_nobody_reads_can_still_be_closed_in_order(why: str) -> None:
+    full, done = asyncio.Event(), asyncio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        await full.wait()
+        if why == "close":
+            await ws.close(4000)
+        else:
+            with pytest.raises(WebSocketClosed):
+                await ws.receive()
+        done.set()
+
+    handler = Accepting(talk)
+    message = frame(TEXT, b"\xff")
+    async with served(handler, clock=ManualClock()) as s, dialled(s.port) as client:
+        await client.send(HANDSHAKE + message * 64)
+        await client.head()
+        connection = handler.sockets[0]._connection
+        assert connection is not None
+        await until(lambda: not connection.reading)
+        full.set()
+        told = await client.reader.readexactly(4)
+        await client.send(message * 1000 + close(4000))
+        client.writer.write_eof()
+        await client.rest()
+        await asyncio.wait_for(done.wait(), PATIENCE)
+        code = int.from_bytes(told[2:], "big")
+        assert code == (4000 if why == "close" else 1007)
+        assert handler.sockets[0].code == (4000 if why == "close" else 1006)
+        assert len(handler.sockets[0]._arrived) <= 64
 
 
 @pytest.mark.parametrize("early", [False, True])
