@@ -51,6 +51,7 @@ class HttpServer:
         self.closed = False
         self.connections: set[ServerConnection | H2ServerConnection] = set()
         self.orphans: set[asyncio.Task[None]] = set()  # handlers whose connection has gone
+        self._told: set[ServerConnection | H2ServerConnection] = set()  # upgraded connections that were asked to end
         self._observer = observer
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted_proxies)
         self._listeners: list[asyncio.Server] = []
@@ -107,10 +108,14 @@ class HttpServer:
             self._idle = None
 
     async def end_upgraded(self, timeout: float) -> None:
-        """Ask upgraded connections to end (WebSockets: a close frame with 1001), and wait up to ``timeout`` seconds."""
-        left = [connection for connection in self.connections if connection.upgraded is not None]
+        """Ask upgraded connections to end (WebSockets: a close frame with 1001), and wait up to ``timeout`` seconds.
+
+        Those that were asked before aren't asked, nor waited for, again.
+        """
+        left = [c for c in self.connections if c.upgraded is not None and c not in self._told]
         if not left:
             return
+        self._told.update(left)
         gone = asyncio.gather(*(asyncio.shield(connection.gone()) for connection in left))
         for connection in left:
             if connection.upgraded is not None:

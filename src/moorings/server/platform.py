@@ -322,11 +322,10 @@ class Platform:
                 await asyncio.gather(self._drain(), self._end_upgraded())
             elif self.options.mode is Mode.DEV:
                 await asyncio.gather(self._drain(), self._stop_containers())
-                await self._end_upgraded()
             else:
                 await self._drain()
                 await self._stop_containers()
-                await self._end_upgraded()
+            await self._end_upgraded()  # those as well that were requests in flight
         await self._close(OnClose.KILL if stop_containers else OnClose.KEEP)
         return tuple(self._left_over)
 
