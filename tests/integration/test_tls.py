@@ -124,6 +124,17 @@ async def test_websockets_pass_over_tls(secure: Platform, pair: Pair) -> None:
     assert websocket.close_code == 1000
 
 
+async def test_a_client_that_leaves_a_websocket_over_tls_is_nothing_to_warn_of(secure: Platform, pair: Pair) -> None:
+    address = f"wss://localhost:{secure.address[1]}/"
+    for _ in range(2):  # the second one's answer comes after the end of the first one
+        websocket = await connect(address, ssl=pair.client("http/1.1"), proxy=None)
+        await websocket.send("hello")
+        assert await websocket.recv() == "hello"
+        websocket.transport.close()
+        await websocket.wait_closed()
+    assert "eof_received" not in secure.output
+
+
 async def test_an_open_stream_keeps_its_container_awake_and_its_end_lets_it_sleep(clear: Platform) -> None:
     async def status(name: str) -> str:
         return str((await get(clear.address, "/-/state", {"X-Doze": name})).json()["status"])

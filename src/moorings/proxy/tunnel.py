@@ -47,7 +47,7 @@ class End(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.eof = True
         self.tunnel.eof(self)
-        return True
+        return self.transport is not None and self.transport.can_write_eof()  # TLS has no half-close
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
