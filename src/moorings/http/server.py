@@ -20,6 +20,8 @@ from moorings.observer import ErrorReported, Observer
 if TYPE_CHECKING:
     from moorings.http.h2_connection import H2ServerConnection
 
+_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}  # seconds, seconds, and how many
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 OnError = Callable[[Request | None, BaseException], Response]
 
@@ -76,6 +78,8 @@ class HttpServer:
             ssl_handshake_timeout=None if ssl is None else self.limits.header_timeout,
             ssl_shutdown_timeout=None if ssl is None else self.limits.linger,
         )
+        for listening in server.sockets:
+            _keep_alive(listening)
         self._listeners.append(server)
         address = server.sockets[0].getsockname()
         return address[0], address[1]
@@ -185,3 +189,12 @@ class HttpServer:
     def _set_idle(self) -> None:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    """Have the kernel look after silent clients: one that has vanished would hold its WebSocket or stream forever."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # accepted connections take it over
+    for name, value in _PROBES.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -42,6 +43,16 @@ async def test_client_that_goes_away_sets_the_signal_and_cancels_nothing() -> No
         released.set()
         await finished.wait()
         await until(lambda: s.server.in_flight == 0)
+
+
+async def test_the_kernel_asks_silent_clients_whether_they_are_still_there() -> None:
+    async with served(path) as s, dialled(s.port) as client:
+        assert (await client.ask(get())).status == 200
+        (connection,) = s.connections
+        assert connection.transport is not None
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
 async def test_body_that_waits_for_something_ends_when_its_client_goes_away() -> None:
