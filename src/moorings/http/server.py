@@ -126,7 +126,7 @@ class HttpServer:
                 connection.upgraded.go_away()
         timer = self.clock.call_later(timeout, gone.cancel)
         try:
-            await asyncio.wait((gone,))
+            await asyncio.gather(gone, return_exceptions=True)
         finally:
             timer.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import zlib
 from collections.abc import Awaitable, Callable
@@ -359,6 +360,21 @@ async def test_a_platform_that_stops_tells_the_client_1001() -> None:
             await client.recv()
         assert client.close_code == 1001
         await ending
+
+
+async def test_a_platform_that_stops_waits_for_a_client_that_never_answers_no_longer_than_it_should(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock()
+    async with served(Accepting(echo), clock=clock) as s, dialled(s.port) as client:
+        await client.send(HANDSHAKE)
+        await client.head()
+        ending = asyncio.ensure_future(s.server.end_upgraded(3))
+        assert await client.reader.readexactly(2 + 2 + len("going away"))
+        await clock.advance(3)
+        await asyncio.wait_for(ending, PATIENCE)
+        gc.collect()
+        assert caplog.records == []
 
 
 async def test_a_socket_whose_101_is_never_sent_ends() -> None:
