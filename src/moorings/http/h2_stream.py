@@ -21,6 +21,7 @@ from moorings.errors import (
     BodyUsed,
     ClientDisconnected,
     ContentTooLarge,
+    DeadlineExceeded,
     MooringsError,
     RequestTimeout,
     WorkerError,
@@ -134,7 +135,7 @@ class H2ServerStream:
                 self._forget()
                 raise
             if self.closed:
-                if not isinstance(error, ClientDisconnected):
+                if not isinstance(error, ClientDisconnected | DeadlineExceeded):
                     server.report("a request whose client had gone", error)
                 self._forget()
                 return

@@ -6,7 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-from moorings.errors import NoInstanceAvailable
+import pytest
+
+from moorings.errors import ClientDisconnected, DeadlineExceeded, NoInstanceAvailable
 from moorings.http import Headers, Limits, Request, Response
 from moorings.http.h2_protocol import STREAM_WINDOW
 from moorings.observer import ErrorReported
@@ -253,6 +255,22 @@ async def test_a_client_that_resets_its_stream_sets_the_signal_and_nothing_more_
         assert await client.alive()
         assert client.exchanges.get(1) is None
         assert s.server.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reported"), [(ClientDisconnected("gone"), 0), (DeadlineExceeded("late"), 0), (LookupError("oops"), 1)]
+)
+async def test_what_a_client_that_has_gone_caused_itself_is_no_error_to_report(error: Exception, reported: int) -> None:
+    async def wait(request: Request) -> Response:
+        await request.signal.wait()
+        raise error
+
+    async with served(wait) as s, connected(s.port) as client:
+        await client.send(get(1))
+        await until(lambda: len(s.requests) == 1)
+        await client.send(reset(1))
+        await until(lambda: s.server.in_flight == 0)
+        assert sum(isinstance(event, ErrorReported) for event in s.recorder.events) == reported
 
 
 async def test_a_client_that_goes_away_sets_the_signals_of_all_its_streams() -> None:
