@@ -170,6 +170,10 @@ class ContainerFailedToStart(MooringsError):
         self.output = output
 
 
+class ImageGone(ContainerFailedToStart):
+    """The image that a container was to be made from isn't there, though it was: it has to be had anew."""
+
+
 class ContainerNotRunning(MooringsError):
     """A call that needs a running container found none."""
 

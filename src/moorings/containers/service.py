@@ -38,6 +38,9 @@ class Images(Protocol):
         Raises ContainerFailedToStart where it can't be built or pulled, RuntimeUnavailable.
         """
 
+    def lost(self, class_name: str) -> None:
+        """A class's image isn't there after all: ``ready`` has it anew."""
+
     def name(self, class_name: str) -> str | None:
         """What a class's image is called; None where it runs from none."""
 
@@ -46,6 +49,9 @@ class NoImages:
     """For runtimes that know no images."""
 
     async def ready(self, class_name: str) -> None:
+        return None
+
+    def lost(self, class_name: str) -> None:
         return None
 
     def name(self, class_name: str) -> str | None:

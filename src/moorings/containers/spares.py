@@ -25,7 +25,7 @@ from moorings.containers.records import SpareRecord
 from moorings.containers.service import ContainerService
 from moorings.containers.slots import Slots
 from moorings.containers.waiting import wait_for
-from moorings.errors import ContainerFailedToStart, MooringsError, NoInstanceAvailable, StoreError
+from moorings.errors import ContainerFailedToStart, ImageGone, MooringsError, NoInstanceAvailable, StoreError
 from moorings.objects.tasks import Tasks
 from moorings.observer import ErrorReported, Notice, Subject
 from moorings.runtimes.base import Exit, Running, StartSpec
@@ -210,6 +210,8 @@ class SparePool:
             if incarnation.exited.done():
                 raise await why_gone(self, incarnation)
         except MooringsError as error:
+            if isinstance(error, ImageGone):
+                self.service.images.lost(self.options.class_name)
             spare.making = None
             if self._spares.get(incarnation.token) is spare:
                 self._failed(error)

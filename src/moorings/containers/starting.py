@@ -19,7 +19,7 @@ from moorings.containers.options import checked_entrypoint, checked_environment
 from moorings.containers.slots import Patience
 from moorings.containers.spares import class_spec
 from moorings.containers.waiting import first_of, wait_for
-from moorings.errors import MooringsError, NoInstanceAvailable, RuntimeUnavailable
+from moorings.errors import ImageGone, MooringsError, NoInstanceAvailable, RuntimeUnavailable
 from moorings.runtimes.base import StartSpec
 
 if TYPE_CHECKING:
@@ -79,30 +79,41 @@ class Starting:
 
     async def _start(self, patience: Patience) -> Incarnation:
         controller = self._controller
+        images, class_name = controller.service.images, controller.subject.class_name
         try:
-            await controller.service.images.ready(controller.subject.class_name)
-            spare = controller.spares.take(self._spec("")) if controller.spares.total else None
-            incarnation = spare or Incarnation()
-            if spare is None:
-                await controller.slots.acquire(patience)
+            await images.ready(class_name)
             try:
-                async with self._turn(incarnation):
-                    await self._spawn(incarnation)
-            except BaseException:
-                self._task = None
-                controller.slots.release()
-                controller.service.unroute(incarnation.token)
-                if controller.incarnation is incarnation:
-                    controller.incarnation = None
-                    controller.move(Move.START_FAILED)
-                    incarnation.spawned.set_result(False)
-                raise
+                return await self._attempt(patience)
+            except ImageGone:  # ``docker image prune -a`` removes those of classes that sleep
+                images.lost(class_name)
+                await images.ready(class_name)
+                patience = self._patience = Patience(controller.service.clock, patience.timeout)
+                return await self._attempt(patience)
         except MooringsError as error:
             controller.failed(error)
             raise
         finally:
             self._task = None
             patience.end()
+
+    async def _attempt(self, patience: Patience) -> Incarnation:
+        """Take a spare, or a place and start one. Raises what ``start`` does, and ImageGone."""
+        controller = self._controller
+        spare = controller.spares.take(self._spec("")) if controller.spares.total else None
+        incarnation = spare or Incarnation()
+        if spare is None:
+            await controller.slots.acquire(patience)
+        try:
+            async with self._turn(incarnation):
+                await self._spawn(incarnation)
+        except BaseException:
+            controller.slots.release()
+            controller.service.unroute(incarnation.token)
+            if controller.incarnation is incarnation:
+                controller.incarnation = None
+                controller.move(Move.START_FAILED)
+                incarnation.spawned.set_result(False)
+            raise
         return incarnation
 
     def _turn(self, incarnation: Incarnation) -> AbstractAsyncContextManager[object]:

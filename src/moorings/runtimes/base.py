@@ -262,7 +262,7 @@ class ContainerRuntime(Protocol):
     async def start(self, spec: StartSpec) -> Running:
         """Return once the program exists (its ports need not accept yet).
 
-        Raises ContainerFailedToStart where it can't be started (no such program, no such folder) and
+        Raises ContainerFailedToStart where it can't be started (no such program, no such folder), ImageGone and
         RuntimeUnavailable. After an error nothing of the incarnation exists. Cancelling it leaves nothing either:
         what was started is killed.
         """

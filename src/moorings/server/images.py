@@ -1,7 +1,8 @@
 """The images of an app's classes: had before they are needed, and waited for where they aren't there yet.
 
 A class's image is looked after by one task at a time, however many requests wait for it. What failed is tried again by
-the next request; what has changed on disk is known again after ``use``.
+the next request; what has changed on disk is known again after ``use``, and an image that somebody has removed from the
+Engine after ``lost``.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class AppImages:
     async def ready(self, class_name: str) -> None:
         if class_name in self._specs and class_name not in self._names:
             await asyncio.shield(self._task(class_name))
+
+    def lost(self, class_name: str) -> None:
+        self._names.pop(class_name, None)  # what is being had already may go on
 
     def name(self, class_name: str) -> str | None:
         return self._names.get(class_name)

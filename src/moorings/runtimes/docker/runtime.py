@@ -30,6 +30,7 @@ from moorings.runtimes.docker.incarnation import Incarnation, belongs
 from moorings.runtimes.docker.listening import listens
 from moorings.runtimes.docker.logs import KEPT, last_lines, read_log
 from moorings.runtimes.docker.measuring import stats_of
+from moorings.runtimes.docker.starting import NetworkGone
 from moorings.runtimes.docker.thawing import freezer_of
 from moorings.runtimes.docker.watching import cancelled
 
@@ -66,6 +67,15 @@ class DockerRuntime(Connection):
         return incarnation.running
 
     async def _launch(self, spec: StartSpec) -> Incarnation:
+        try:
+            return await self._made_and_started(spec)
+        except NetworkGone:
+            try:
+                return await self._made_and_started(spec)
+            except NetworkGone as error:
+                raise ContainerFailedToStart(str(error)) from None
+
+    async def _made_and_started(self, spec: StartSpec) -> Incarnation:
         starter = self._starter
         assert starter is not None
         self._launching.add(spec.token)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from moorings.errors import ContainerFailedToStart
+from moorings.errors import ContainerFailedToStart, ImageGone
 from moorings.runtimes.base import Address, Running, StartSpec
 from moorings.runtimes.docker import creating, identity
 from moorings.runtimes.docker.ends import unix_time
@@ -16,6 +16,10 @@ from moorings.runtimes.docker.networks import Networks
 
 NOWHERE = Address("127.0.0.1", 0)
 """The address of a port of a container that has ended: nothing can be dialled there."""
+
+
+class NetworkGone(Exception):
+    """The network that a container was to be on isn't there any more; the next attempt makes it anew."""
 
 
 class Starter:
@@ -30,7 +34,10 @@ class Starter:
         self._programs: set[tuple[str, str]] = set()
 
     async def create(self, spec: StartSpec) -> str:
-        """Create the container. Returns its id. Raises ContainerFailedToStart, RuntimeUnavailable, Unreachable."""
+        """Create the container. Returns its id.
+
+        Raises NetworkGone, ImageGone, ContainerFailedToStart, RuntimeUnavailable, Unreachable.
+        """
         if not spec.image:
             raise ContainerFailedToStart(f"{_label(spec)} has no image, which Docker needs: image = './folder'")
         network, reachable = await self._networks.ensure(spec)
@@ -48,10 +55,11 @@ class Starter:
             if "storage-opt" in error.message and self._with_quota:
                 self._with_quota = False
                 return await self.create(spec)
-            raise ContainerFailedToStart(_not_created(spec, error)) from None
+            self._check_network(spec, error)
+            raise _not_created(spec, error) from None
 
     async def start(self, spec: StartSpec, container: str) -> Running:
-        """Start a created container. Raises ContainerFailedToStart, Unreachable."""
+        """Start a created container. Raises NetworkGone, ContainerFailedToStart, Unreachable."""
         engine = self._engine
         if spec.entrypoint:
             await self._check_program(spec, container)
@@ -59,14 +67,19 @@ class Starter:
             with engine.translated():
                 await engine.container(container).start()
         except Refused as error:
-            if "network" in error.message and error.status == 404:
-                self._networks.forget()
+            self._check_network(spec, error)
             raise ContainerFailedToStart(f"{_label(spec)} could not be started: {error.message}") from None
         try:
             shown = await engine.inspect(container)
         except Refused as error:
             raise ContainerFailedToStart(f"{_label(spec)} was removed while it was started: {error.message}") from None
         return running_of(shown)
+
+    def _check_network(self, spec: StartSpec, error: Refused) -> None:
+        """Raises NetworkGone where that is what the Engine says: ``docker network prune`` takes those of sleepers."""
+        if error.status == 404 and "network" in error.message and "image" not in error.message.lower():
+            self._networks.forget()
+            raise NetworkGone(f"{_label(spec)} could not be started: {error.message}") from None
 
     async def _check_program(self, spec: StartSpec, container: str) -> None:
         """With an init process a program that isn't there would be an end, not a failure to start."""
@@ -115,12 +128,10 @@ def _label(spec: StartSpec) -> str:
     return f"{spec.class_name}/{spec.name if spec.name is not None else spec.object_id[:12]}"
 
 
-def _not_created(spec: StartSpec, error: Refused) -> str:
+def _not_created(spec: StartSpec, error: Refused) -> ContainerFailedToStart:
     begin = f"{_label(spec)} could not be started: "
     if error.status == 404 and "image" in error.message.lower():
-        return (
-            f"{begin}there is no image {spec.image} on the Engine; docker pull {spec.image}, or correct the reference"
-        )
+        return ImageGone(f"{begin}there is no image {spec.image} on the Engine any more: {error.message}")
     if error.status == 409:
-        return f"{begin}the token {spec.token} was used before"
-    return begin + error.message
+        return ContainerFailedToStart(f"{begin}the token {spec.token} was used before")
+    return ContainerFailedToStart(begin + error.message)
