@@ -28,7 +28,7 @@ from moorings.runtimes.base import (
     RuntimeEvents,
     Stream,
 )
-from moorings.runtimes.docker import identity, locating, watching
+from moorings.runtimes.docker import identity, locating, pulse, watching
 from moorings.runtimes.docker.ends import LOST, Cause, exit_of, reason_of
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.incarnation import Incarnation, belongs
@@ -41,6 +41,9 @@ from moorings.runtimes.docker.watching import Event, cancelled
 STUCK = 5.0  # seconds that a cancelled start, and the output of an end, are waited for
 STARTS = 8
 """How many starts the Engine is asked for at a time: with more, each takes longer and all together no less."""
+FIRST_ANSWER = 20.0
+"""Seconds that the Engine may take for its first answer to a platform that begins: what runs is adopted then, or never."""
+_ANSWER = 3.0  # seconds that one may take that had gone away: whoever waits for a start is told within its 8 s
 _AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
 
 
@@ -89,7 +92,7 @@ class Connection:
         self._events = events
         try:
             async with self._reaching:
-                listing = await self._attempt()
+                listing = await self._attempt(FIRST_ANSWER)
             found = await self._found(listing)
         except Unreachable as error:
             await self._disconnect()
@@ -133,10 +136,12 @@ class Connection:
         if engine is not None:
             await engine.close()
 
-    async def _attempt(self) -> list[dict[str, Any]]:
+    async def _attempt(self, within: float = _ANSWER) -> list[dict[str, Any]]:
         """Connect, follow the events, and list the installation's containers. Raises Unreachable."""
-        engine = await Engine.connect(self.host)
+        engine = await Engine.connect(self.host, within=within)
         stack = AsyncExitStack()
+        beat = self._tasks.spawn(self._feel(engine), name="moorings-docker-pulse")
+        stack.push_async_callback(cancelled, beat)
         try:
             stream = await stack.enter_async_context(watching.events(engine, self._installation.label, self._clock))
             listing = await engine.list_containers(self._installation.label)
@@ -153,6 +158,10 @@ class Connection:
         self._watcher = self._tasks.spawn(self._watch(engine, stack, stream), name="moorings-docker-events")
         return listing
 
+    async def _feel(self, engine: Engine) -> None:
+        await pulse.stopped(engine, self._clock)
+        await engine.give_up()
+
     async def _watch(self, engine: Engine, stack: AsyncExitStack, stream: AsyncIterator[list[Event]]) -> None:
         with contextlib.suppress(Unreachable, Refused):
             async with stack:
@@ -163,9 +172,10 @@ class Connection:
             self._engine = None
             self._tasks.spawn(engine.close(), name="moorings-docker-close")
             if self._events is not None:
-                kept = "go on running" if engine.keeps_containers else "end with it"
+                gone = "answers no more" if engine.is_stuck else "went away"
+                kept = "go on running" if engine.is_stuck or engine.keeps_containers else "end with it"
                 self._events.unavailable(
-                    f"the Docker Engine at {self.host} went away; its containers {kept}. What it is needed for works "
+                    f"the Docker Engine at {self.host} {gone}; its containers {kept}. What it is needed for works "
                     "again as soon as it is back; moorings doctor says what is wrong"
                 )
             self._returning = self._tasks.spawn(self._return(engine), name="moorings-docker-return")

@@ -6,6 +6,7 @@ Engine that says no. Neither leaves this package.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ from moorings.runtimes.docker import locating
 
 _NO_CONNECTION = 900  # aiodocker's status where there was no answer
 _CONNECT = 5.0  # seconds until an address that doesn't answer counts as dead
+_FIRST_ANSWER = 5.0  # seconds until an Engine that accepts a connection and says nothing counts as stuck
 
 
 class Unreachable(Exception):
@@ -43,6 +45,8 @@ class Engine:
         self.host = host
         self.info: Mapping[str, Any] = {}
         self.is_podman = False
+        self.is_stuck = False
+        """Whether it accepts connections and answers nothing."""
         # a followed log is a connection each: aiohttp's usual limit of 100 would be a limit of containers
         if host.startswith("unix://"):
             connector: aiohttp.BaseConnector = aiohttp.UnixConnector(host.removeprefix("unix://"), limit=0)
@@ -57,19 +61,23 @@ class Engine:
             self.docker.docker_host = "unix://localhost"  # what its URLs begin with; the connector knows the path
 
     @staticmethod
-    async def connect(host: str) -> Engine:
-        """Connect. Raises Unreachable."""
+    async def connect(host: str, *, within: float = _FIRST_ANSWER) -> Engine:
+        """Connect, and learn what it is, within some seconds. Raises Unreachable."""
         try:
             engine = Engine(host)
         except (OSError, ValueError) as error:
             raise Unreachable(locating.unreachable(host, error)) from None
         try:
-            with engine.translated():
-                version = await engine.docker.version()
-                engine.is_podman = any(
-                    "podman" in str(part.get("Name")).lower() for part in version["Components"] or ()
-                )
-                engine.info = await engine.docker.system.info()
+            async with asyncio.timeout(within):
+                with engine.translated():
+                    version = await engine.docker.version()
+                    engine.is_podman = any(
+                        "podman" in str(part.get("Name")).lower() for part in version["Components"] or ()
+                    )
+                    engine.info = await engine.docker.system.info()
+        except TimeoutError:
+            await engine.close()
+            raise Unreachable(locating.stuck(host)) from None
         except (Refused, KeyError, ValueError) as error:
             await engine.close()
             raise Unreachable(f"what answers at {host} is no Docker Engine: {error}") from None
@@ -89,6 +97,24 @@ class Engine:
         await self.docker.session.close()
         await self._connector.close()
 
+    async def give_up(self) -> None:
+        """It is stuck: let everything that waits for it fail with Unreachable."""
+        self.is_stuck = True
+        ends = []
+        for protocol in self._connector._acquired:
+            if protocol.transport is not None and protocol.closed is not None:
+                ends.append(protocol.closed)
+                protocol.transport.abort()
+        if ends:
+            await asyncio.wait(ends)  # a stream that is closed before it has heard of its end never hears of it
+        await self.close()
+
+    async def ping(self) -> None:
+        """Return when it has answered, whatever it says. Raises Unreachable."""
+        with self.translated():
+            response = await self.docker.session.get(f"{self.docker.docker_host}/_ping", timeout=self._timeout)
+            response.close()
+
     @property
     def keeps_containers(self) -> bool:
         """Whether containers survive a restart of the Engine (live-restore; Podman has no daemon)."""
@@ -101,14 +127,17 @@ class Engine:
             yield
         except DockerError as error:
             if error.status == _NO_CONNECTION:
-                raise Unreachable(locating.unreachable(self.host, error.__context__ or error.message)) from None
+                raise self._unreachable(error.__context__ or error.message) from None
             raise Refused(error.status, str(error.message).strip()) from None
         except (aiohttp.ClientError, OSError, EOFError) as error:
-            raise Unreachable(locating.unreachable(self.host, error)) from None
+            raise self._unreachable(error) from None
         except RuntimeError as error:
             if not self.docker.session.closed:  # aiohttp has no class of its own for this
                 raise
-            raise Unreachable(locating.unreachable(self.host, error)) from None
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, why: object) -> Unreachable:
+        return Unreachable(locating.stuck(self.host) if self.is_stuck else locating.unreachable(self.host, why))
 
     def container(self, id: str) -> DockerContainer:
         """A container by its id or name; nothing is asked."""

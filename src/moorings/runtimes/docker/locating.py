@@ -82,6 +82,14 @@ def unreachable(host: str, why: object) -> str:
     return f"{shown}: {_short(why)}. Is Docker running? sudo systemctl start docker; moorings doctor shows more"
 
 
+def stuck(host: str) -> str:
+    """What is wrong where something accepts connections at ``host`` and answers nothing, and what to do."""
+    return (
+        f"Docker can't be reached at {host}: it accepts connections and doesn't answer, so it is stuck or very busy. Look "
+        "at its log (journalctl -u docker), or restart it (sudo systemctl restart docker); moorings doctor looks again"
+    )
+
+
 def _kind(path: str) -> str:
     try:
         mode = os.stat(path).st_mode
