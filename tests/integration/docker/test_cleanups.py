@@ -9,7 +9,7 @@ from moorings.runtimes.docker.runtime import DockerRuntime
 from moorings.runtimes.fake import Exits, Prints
 from tests.contract.runtime_labs import DockerLab, Events
 from tests.integration.docker.boxes import Box
-from tests.integration.docker.test_lives import app
+from tests.integration.docker.test_lives import app, moorings, tags
 from tests.support.platform import Mode, Platform
 from tests.support.waiting import eventually
 from tools.engine import Engine
@@ -44,3 +44,22 @@ async def test_an_image_that_was_removed_while_its_class_slept_is_built_anew_by_
         engine.ask("DELETE", f"/images/{container['Image']}?force=1")
         answers = [await box.get(), await box.get()]
         assert [answer.status for answer in answers] == [200, 200], answers[0].text()
+
+
+async def test_pruning_an_apps_images_leaves_names_that_are_somebody_elses_and_what_was_made_from_them(
+    engine: Engine, tmp_path: Path
+) -> None:
+    worker = app(tmp_path)
+    with Platform(worker, tmp_path / "platform", mode=Mode.SERVE, engine=engine) as platform:
+        await Box(platform, "one").ask()
+        [container] = platform.docker_containers()
+        engine.ask("POST", f"/images/{container['Image']}/tag?repo=mine&tag=kept")
+        engine.ask("POST", f"/commit?container={container['Id']}&repo=mine&tag=committed")
+    (tmp_path / "container" / "new").touch()
+    try:
+        shown = moorings(engine, "image", "prune", str(worker))
+        assert tags(engine, tmp_path) == ["mine:committed", "mine:kept"], shown
+        assert f"removed {container['Image']}" in shown
+    finally:
+        for name in ("mine:committed", "mine:kept"):
+            engine.ask("DELETE", f"/images/{name}")

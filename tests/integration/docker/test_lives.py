@@ -80,7 +80,7 @@ async def test_without_an_engine_a_request_says_so_and_works_once_it_is_back(eng
             answer = await box.get()
             assert (answer.status, answer.json()["code"]) == (503, "runtime_unavailable")
             assert "Docker can't be reached" in answer.json()["detail"]
-            doctor = _moorings(engine, "doctor", str(tmp_path / "worker.py"))
+            doctor = moorings(engine, "doctor", str(tmp_path / "worker.py"))
             assert "systemctl start docker" in doctor
             assert "✗ One runs on docker" in doctor
             engine.start()
@@ -157,10 +157,10 @@ async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_p
             return bool((await box.ask())["visits"] > 100)
 
         await eventually(rebuilt, "the new program answers", within=30.0)
-        tags = _tags(engine, tmp_path)
-        assert len(tags) == 2
-        shown = _moorings(engine, "image", "prune", str(worker))
-        assert len(_tags(engine, tmp_path)) == 1, shown
+        before = tags(engine, tmp_path)
+        assert len(before) == 2
+        shown = moorings(engine, "image", "prune", str(worker))
+        assert len(tags(engine, tmp_path)) == 1, shown
         assert (await box.ask())["visits"] > 100
 
 
@@ -191,16 +191,16 @@ async def test_an_image_that_is_nowhere_is_told_with_what_to_do(engine: Engine, 
         assert "docker pull localhost:1/nothing:9" in answer.json()["detail"]
 
 
-def _tags(engine: Engine, folder: Path) -> list[str]:
+def tags(engine: Engine, folder: Path) -> list[str]:
     """The images that were built for the app in a folder."""
-    return [
+    return sorted(
         tag
         for image in engine.ask("GET", "/images/json")
         for tag in image["RepoTags"] or ()
         if (image["Labels"] or {}).get("dev.moorings.app") == folder.name
-    ]
+    )
 
 
-def _moorings(engine: Engine, *arguments: str) -> str:
+def moorings(engine: Engine, *arguments: str) -> str:
     env = {"DOCKER_HOST": engine.host, "PATH": "/usr/bin:/bin"}
     return subprocess.run([MOORINGS, *arguments], env=env, capture_output=True, text=True, check=False).stdout

@@ -54,7 +54,12 @@ async def tag_of(spec: ImageSpec) -> str:
         digest = await asyncio.to_thread(context.digest, spec.folder, spec.variables)
     except (OSError, ValueError) as error:
         raise ContainerFailedToStart(f"the folder {spec.folder} of {spec.class_name} can't be read: {error}") from None
-    return f"moorings/{slug(spec.app)}/{slug(spec.class_name)}:{digest}"
+    return f"{_prefix(spec.app)}{slug(spec.class_name)}:{digest}"
+
+
+def _prefix(app: str) -> str:
+    """What the names of images that are built for an app begin with."""
+    return f"moorings/{slug(app)}/"
 
 
 async def _exists(engine: Engine, name: str) -> bool:
@@ -183,7 +188,8 @@ class Pruned:
 async def prune(engine: Engine, app: str, *, keep: Collection[str]) -> Pruned:
     """Remove the images that were built for an app, but for those in ``keep`` and those that containers use.
 
-    Raises RuntimeUnavailable.
+    Other names of theirs stay, and so do other images that have the label: whoever builds on one, or commits a
+    container, inherits it. Raises RuntimeUnavailable.
     """
     removed: list[str] = []
     in_use: list[str] = []
@@ -193,12 +199,13 @@ async def prune(engine: Engine, app: str, *, keep: Collection[str]) -> Pruned:
             found = await engine.docker.images.list(filters={"label": [f"{APP}={app}"]})
         for image in found:
             names = [name for name in image.get("RepoTags") or () if name != "<none>:<none>"]
-            if any(name in keep for name in names):
+            ours = [name for name in names if name.startswith(_prefix(app)) and name not in keep]
+            if names and not ours:
                 continue
-            label = ", ".join(names) or str(image["Id"]).removeprefix("sha256:")[:12]
+            label = ", ".join(ours) or str(image["Id"]).removeprefix("sha256:")[:12]
             try:
                 with engine.translated():
-                    for name in names or [image["Id"]]:
+                    for name in ours or [image["Id"]]:
                         await engine.docker.images.delete(name)
             except Refused as error:
                 if error.status == 409:
