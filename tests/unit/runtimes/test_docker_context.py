@@ -71,6 +71,12 @@ def test_the_context_has_what_is_not_ignored_and_the_dockerfile_in_any_case(fold
     assert paths(folder) == [".dockerignore", "Dockerfile", "app.py"]
 
 
+def test_the_dockerfiles_own_dockerignore_counts_instead_of_the_folders(folder: Path) -> None:
+    (folder / ".dockerignore").write_text("data\n")
+    (folder / "Dockerfile.dockerignore").write_text("*.py\n*ignore\n")
+    assert paths(folder) == [".dockerignore", "Dockerfile", "data", "data/rows"]
+
+
 def test_a_file_in_an_ignored_folder_can_be_kept(folder: Path) -> None:
     (folder / ".dockerignore").write_text("data\n!data/rows\n")
     assert "data/rows" in paths(folder)

@@ -19,6 +19,8 @@ from typing import IO
 from moorings.runtimes.docker.ignoring import Ignore
 
 DOCKERFILE = "Dockerfile"
+_IGNORES = (f"{DOCKERFILE}.dockerignore", ".dockerignore")
+"""Files that say what is left out; the first that exists counts alone, as for docker build."""
 _ALWAYS_OUT = ".moorings"  # a data folder
 
 
@@ -33,8 +35,8 @@ class Entry:
 
 def entries(folder: Path) -> Iterator[Entry]:
     """What is in the context, in order. Raises OSError, and ValueError for a mistake in .dockerignore. Blocks."""
-    file = folder / ".dockerignore"
-    ignore = Ignore(file.read_text().splitlines() if file.is_file() else ())
+    told = next((file for name in _IGNORES if (file := folder / name).is_file()), None)
+    ignore = Ignore(() if told is None else told.read_text().splitlines())
     for current, names, files in os.walk(folder):
         here = Path(current)
         kept = []
