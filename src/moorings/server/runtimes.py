@@ -83,10 +83,9 @@ class Runtimes:
                 runtime = self._make(place)
                 found = await runtime.open(events)
                 self._open[place] = runtime
-                for orphan in found.running:
-                    await runtime.kill(orphan.token)
-                for ended, _ in found.ended:
-                    await runtime.forget(ended.token)
+                if self._docker is not None and runtime is self._docker:
+                    left = [*found.running, *(ended for ended, _ in found.ended)]
+                    await self._docker.discard([each.token for each in left])
             return self._open[place]
 
     # --- ContainerRuntime ---------------------------------------------------------------------------------------------

@@ -141,6 +141,24 @@ async def test_a_restart_of_the_engine_is_survived_by_the_platform_and_by_contai
         platform.kill()
 
 
+async def test_what_the_engine_kept_while_a_platform_began_without_it_is_removed(engine: Engine, tmp_path: Path) -> None:
+    engine.stop()
+    engine.start("--live-restore")
+    first = Platform(app(tmp_path), tmp_path / "platform", engine=engine)
+    try:
+        await Box(first, "one").ask()
+        first.crash()
+        engine.stop()
+        with Platform(tmp_path / "worker.py", tmp_path / "platform", engine=engine) as second:
+            engine.start("--live-restore")
+            assert (await Box(second, "one").ask())["visits"] == 1
+            assert len(second.docker_containers()) == 1
+    finally:
+        first.kill()
+        engine.stop()
+        engine.start()
+
+
 async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_pruned(
     engine: Engine, tmp_path: Path
 ) -> None:

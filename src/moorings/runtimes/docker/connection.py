@@ -44,7 +44,7 @@ STARTS = 8
 FIRST_ANSWER = 20.0
 """Seconds that the Engine may take for its first answer to a platform that begins: what runs is adopted then, or never."""
 _ANSWER = 3.0  # seconds that one may take that had gone away: whoever waits for a start is told within its 8 s
-_AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
+AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class Connection:
 
     async def _shown(self, listing: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the Engine knows of each container that is still there. Raises Unreachable."""
-        engine, limit = self._engine, asyncio.Semaphore(_AT_ONCE)
+        engine, limit = self._engine, asyncio.Semaphore(AT_ONCE)
         assert engine is not None
 
         async def show(id: str) -> dict[str, Any] | None:
@@ -367,7 +367,7 @@ class Connection:
         engine = self._engine
         if engine is None:
             raise Unreachable(f"the Docker Engine at {self.host} is away")
-        limit = asyncio.Semaphore(_AT_ONCE)
+        limit = asyncio.Semaphore(AT_ONCE)
 
         async def end(id: str, how: Any) -> None:
             async with limit:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from moorings.errors import ContainerFailedToStart, ContainerNotRunning, RuntimeUnavailable
 from moorings.runtimes.base import (
@@ -22,7 +22,7 @@ from moorings.runtimes.base import (
     StartSpec,
     Stats,
 )
-from moorings.runtimes.docker.connection import STUCK, Connection, DockerSettings
+from moorings.runtimes.docker.connection import AT_ONCE, STUCK, Connection, DockerSettings
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.executing import execute
 from moorings.runtimes.docker.images import prepare
@@ -216,6 +216,18 @@ class DockerRuntime(Connection):
                 await asyncio.to_thread(self._kept.write, incarnation.class_name, incarnation.object_id, token, lines)
         if self._ended.pop(token, None) is not None:
             await self._remove(incarnation.container)
+
+    async def discard(self, tokens: Iterable[str]) -> None:
+        """Remove containers that nobody wants any more, whatever they are doing. Nothing of them is reported."""
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def remove(incarnation: Incarnation) -> None:
+            async with limit:
+                await cancelled(incarnation.following, incarnation.ending)
+                await self._remove(incarnation.container)
+
+        found = [self._live.pop(token, None) or self._ended.pop(token, None) for token in tokens]
+        await asyncio.gather(*(remove(each) for each in found if each is not None))
 
     # --- what is inside -----------------------------------------------------------------------------------------------
 
