@@ -31,6 +31,22 @@ async def test_a_container_that_the_engine_makes_for_a_platform_that_has_died_is
     assert events.exits(ours.token) == []
 
 
+async def test_a_signal_from_outside_that_asks_for_no_end_is_no_reason_for_a_later_one(
+    lab: DockerLab, runtime: DockerRuntime, events: Events, engine: Engine
+) -> None:
+    spec = lab.spec(Prints("up"), on_signal={signal.SIGHUP: [Prints("reloaded")], ON: [Exits(5)]})
+    running = await runtime.start(spec)
+    await events.line(spec.token, "up")
+    [container] = engine.containers(label=[f"{identity.TOKEN}={spec.token}"])
+    engine.ask("POST", f"/containers/{container['Id']}/kill?signal=SIGHUP")
+    await events.line(spec.token, "reloaded")
+    assert running.pid is not None
+    [child] = children(running.pid)
+    signal.pidfd_send_signal(child, ON)
+    exit = await events.exit_of(spec.token)
+    assert (exit.code, exit.reason) == (5, ExitReason.EXIT)
+
+
 async def test_a_signal_of_the_platform_before_is_not_taken_for_somebody_elses(
     lab: DockerLab, runtime: DockerRuntime, events: Events
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ STARTS = 8
 FIRST_ANSWER = 20.0
 """Seconds that the Engine may take for its first answer to a platform that begins: what runs is adopted then, or never."""
 _ANSWER = 3.0  # seconds that one may take that had gone away: whoever waits for a start is told within its 8 s
+_NO_END = {signal.SIGKILL, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
+"""Signals with which the Engine stops no container: SIGKILL tells itself by the code, the others ask for something else."""
 AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
 
 
@@ -300,12 +303,13 @@ class Connection:
                 self._early.append(event)
             return
         incarnation = self._live.get(event.token)
-        if incarnation is None:
-            return
+        if incarnation is None or incarnation.container != event.container:
+            return  # labels are inherited: it may be one that somebody runs from a committed container
         if event.action == "oom":
             incarnation.was_oom = True
         elif event.action == "kill":
-            if event.signum != 9 and not incarnation.was_signalled and incarnation.cause is Cause.UNKNOWN:
+            asks_to_end = event.signum not in _NO_END and not incarnation.was_signalled
+            if asks_to_end and incarnation.cause is Cause.UNKNOWN:
                 incarnation.cause = Cause.ENGINE  # the Engine stops it: it is ending itself, or somebody told it to
         elif event.action == "die":
             self._end(incarnation, event.exit_code)
