@@ -2,7 +2,8 @@
 
 The connection is hijacked after its head (docs.docker.com/reference/api/engine, ContainerExec): what is written is the
 program's standard input, what is read its output, framed unless it has a terminal. The Engine can't kill such a
-program; here that is done through its process, which belongs to this machine or is killed by another ``exec``.
+program; here that is done through its process. Where containers are not processes of this machine (Docker Desktop), it
+carries a mark in its environment, by which a shell finds it inside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import signal
 import ssl
 from collections.abc import AsyncIterator
@@ -27,22 +29,32 @@ from moorings.runtimes.docker.reading import plain_frames
 
 _CHUNK = 64 * 1024
 _LONGEST = 0.05  # seconds between two looks at a program
+_END = 5.0  # seconds that the end of a killed program is waited for: in an image without a shell it may not have been
+_MARK = "MOORINGS_EXEC"
+_KILL_MARKED = """for each in /proc/[0-9]*; do
+  case "$(cat $each/environ 2>/dev/null)" in *$0*) kill -9 ${each#/proc/};; esac
+done 2>/dev/null"""
 _KILLED = 128 + signal.SIGKILL
 
 
-async def execute(engine: Engine, container: str, spec: ExecSpec, clock: Clock) -> Execution:
-    """Start a program. Raises ContainerNotRunning, ContainerFailedToStart, RuntimeUnavailable."""
+async def execute(engine: Engine, container: str, spec: ExecSpec, clock: Clock, *, is_local: bool) -> Execution:
+    """Start a program; ``is_local`` where the container's processes are this machine's.
+
+    Raises ContainerNotRunning, ContainerFailedToStart, RuntimeUnavailable.
+    """
+    mark = None if is_local else secrets.token_hex(16)
+    env = {**spec.env, **({} if mark is None else {_MARK: mark})}
     try:
         with engine.translated():
             made = await engine.container(container).exec(
                 list(spec.command),
                 stdin=True,
                 tty=spec.terminal is not None,
-                environment=dict(spec.env) or None,
+                environment=env or None,
                 workdir=spec.directory,
                 user=spec.user or "",
             )
-        execution = Execution(engine, container, made.id, spec, clock)
+        execution = Execution(engine, container, made.id, spec, clock, mark)
         try:
             await execution.begin()
         except BaseException:
@@ -60,12 +72,15 @@ async def execute(engine: Engine, container: str, spec: ExecSpec, clock: Clock) 
 class Execution:
     """One program inside a container."""
 
-    def __init__(self, engine: Engine, container: str, id: str, spec: ExecSpec, clock: Clock) -> None:
+    def __init__(
+        self, engine: Engine, container: str, id: str, spec: ExecSpec, clock: Clock, mark: str | None
+    ) -> None:
         self._engine = engine
         self._container = container
         self._id = id
         self._spec = spec
         self._clock = clock
+        self._mark = mark
         self._reader = asyncio.StreamReader()
         self._writer: asyncio.StreamWriter | None = None
         self._code: int | None = None
@@ -185,9 +200,10 @@ class Execution:
             try:
                 state = await self._state()
                 if state.get("Running") and state.get("Pid"):
-                    await self._kill(int(state["Pid"]))
-                    await self.wait()
-            except (Refused, Unreachable, RuntimeUnavailable):
+                    async with asyncio.timeout(_END):
+                        await self._kill(int(state["Pid"]))
+                        await self.wait()
+            except (Refused, Unreachable, RuntimeUnavailable, TimeoutError):
                 self._code = _KILLED
         self._ended.set()
         if self._writer is not None:
@@ -195,8 +211,10 @@ class Execution:
             self._writer = None
 
     async def _kill(self, pid: int) -> None:
-        """Kill its process group: it leads one of its own."""
-        if belongs(pid, self._container):
+        """Kill its process group: it leads one of its own. Elsewhere, all that has its mark."""
+        if self._mark is not None:
+            await self._run(["sh", "-c", _KILL_MARKED, f"{_MARK}={self._mark}"], user=self._spec.user or "")
+        elif belongs(pid, self._container):
             try:
                 os.killpg(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -205,12 +223,13 @@ class Execution:
                 pass
             else:
                 return
-        inner = _pid_inside(pid)
-        if inner:
-            with contextlib.suppress(Refused, Unreachable), self._engine.translated():
-                command = ["kill", "-9", f"-{inner}"]
-                killer = await self._engine.container(self._container).exec(command, user="0")
-                await killer.start(detach=True)
+            if inner := _pid_inside(pid):
+                await self._run(["kill", "-9", f"-{inner}"], user="0")
+
+    async def _run(self, command: list[str], *, user: str) -> None:
+        with contextlib.suppress(Refused, Unreachable), self._engine.translated():
+            killer = await self._engine.container(self._container).exec(command, user=user)
+            await killer.start(detach=True)
 
 
 def _pid_inside(pid: int) -> str:

@@ -265,7 +265,8 @@ class DockerRuntime(Connection):
         incarnation = self._live.get(token)
         if incarnation is None:
             raise ContainerNotRunning("the container isn't running")
-        return await execute(await self._connected(), incarnation.container, spec, self._clock)
+        engine = await self._connected()
+        return await execute(engine, incarnation.container, spec, self._clock, is_local=incarnation.is_local)
 
     async def stats(self, token: str) -> Stats:
         incarnation = self._live.get(token)
