@@ -141,7 +141,9 @@ async def test_a_restart_of_the_engine_is_survived_by_the_platform_and_by_contai
         platform.kill()
 
 
-async def test_what_the_engine_kept_while_a_platform_began_without_it_is_removed(engine: Engine, tmp_path: Path) -> None:
+async def test_what_the_engine_kept_while_a_platform_began_without_it_is_removed(
+    engine: Engine, tmp_path: Path
+) -> None:
     engine.stop()
     engine.start("--live-restore")
     first = Platform(app(tmp_path), tmp_path / "platform", engine=engine)

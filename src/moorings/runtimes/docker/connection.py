@@ -43,10 +43,10 @@ STUCK = 5.0  # seconds that a cancelled start, and the output of an end, are wai
 STARTS = 8
 """How many starts the Engine is asked for at a time: with more, each takes longer and all together no less."""
 FIRST_ANSWER = 20.0
-"""Seconds that the Engine may take for its first answer to a platform that begins: what runs is adopted then, or never."""
+"""Seconds that the Engine may take for its first answer to a platform that begins, which adopts then or never."""
 _ANSWER = 3.0  # seconds that one may take that had gone away: whoever waits for a start is told within its 8 s
 _NO_END = {signal.SIGKILL, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH}
-"""Signals with which the Engine stops no container: SIGKILL tells itself by the code, the others ask for something else."""
+"""Signals with which the Engine stops no container: SIGKILL tells itself by the code, others ask for something else."""
 AT_ONCE = 32  # requests to the Engine at a time, where there is one for each container
 
 

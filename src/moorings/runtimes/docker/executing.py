@@ -72,9 +72,7 @@ async def execute(engine: Engine, container: str, spec: ExecSpec, clock: Clock, 
 class Execution:
     """One program inside a container."""
 
-    def __init__(
-        self, engine: Engine, container: str, id: str, spec: ExecSpec, clock: Clock, mark: str | None
-    ) -> None:
+    def __init__(self, engine: Engine, container: str, id: str, spec: ExecSpec, clock: Clock, mark: str | None) -> None:
         self._engine = engine
         self._container = container
         self._id = id

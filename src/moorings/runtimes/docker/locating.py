@@ -85,8 +85,8 @@ def unreachable(host: str, why: object) -> str:
 def stuck(host: str) -> str:
     """What is wrong where something accepts connections at ``host`` and answers nothing, and what to do."""
     return (
-        f"Docker can't be reached at {host}: it accepts connections and doesn't answer, so it is stuck or very busy. Look "
-        "at its log (journalctl -u docker), or restart it (sudo systemctl restart docker); moorings doctor looks again"
+        f"Docker can't be reached at {host}: it accepts connections and doesn't answer, so it is stuck or very busy. "
+        "Look at its log (journalctl -u docker), or restart it (sudo systemctl restart docker), then moorings doctor"
     )
 
 
