@@ -34,12 +34,13 @@ async def diagnose(host: str | None = None) -> list[Finding]:
     except Unreachable as error:
         return [Finding(Level.ERROR, str(error))]
     try:
-        return list(_findings(engine, where))
+        return findings(engine, where)
     finally:
         await engine.close()
 
 
-def _findings(engine: Engine, where: str) -> list[Finding]:
+def findings(engine: Engine, where: str) -> list[Finding]:
+    """What can be said of a connected Engine."""
     info = engine.info
     kind = "Podman" if engine.is_podman else "Docker Engine"
     found = [
@@ -51,6 +52,9 @@ def _findings(engine: Engine, where: str) -> list[Finding]:
     ]
     if not engine.is_podman and not info.get("InitBinary"):
         found.append(Finding(Level.ERROR, "the Engine has no docker-init; install tini, or --init-path in dockerd"))
+    if engine.is_podman:
+        apart = "Podman can't keep containers of one network apart: those of the app reach each other's ports"
+        found.append(Finding(Level.WARNING, apart))
     for key, what in (("MemoryLimit", "memory"), ("PidsLimit", "processes"), ("CPUCfsQuota", "CPU")):
         if info.get(key) is False:
             found.append(Finding(Level.WARNING, f"the Engine can't limit {what}: a cgroup controller is missing"))
