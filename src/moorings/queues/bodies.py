@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from moorings.errors import InvalidMessage, MessageTooLarge
-from moorings.queues.limits import MESSAGE_BYTES
+from moorings.queues.limits import MESSAGE_BYTES, NESTED
 
 
 class ContentType(StrEnum):
@@ -96,25 +96,24 @@ def decode(data: bytes, content_type: ContentType) -> Any:
 
 def check_json(value: Any, path: str) -> None:
     """Raises TypeError naming the path to the first part of ``value`` that is no JSON value."""
-    try:
-        _check(value, path)
-    except RecursionError:
-        raise TypeError(f"{path} is nested too deeply, or contains itself") from None
+    _check(value, path, 0)
 
 
-def _check(value: Any, path: str) -> None:
+def _check(value: Any, path: str, depth: int) -> None:
     if type(value) in _PLAIN:
         return
+    if depth >= NESTED and isinstance(value, dict | list | tuple):
+        raise TypeError(f"{path:.80}...: the body is nested over {NESTED} levels deep, or contains itself")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{path} has the key {key!r:.80}; keys of a JSON object are texts")
             if type(item) not in _PLAIN:
-                _check(item, f"{path}.{key}")
+                _check(item, f"{path}.{key}", depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             if type(item) not in _PLAIN:
-                _check(item, f"{path}[{index}]")
+                _check(item, f"{path}[{index}]", depth + 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{path} is {value!r}, which JSON doesn't have")

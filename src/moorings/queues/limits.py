@@ -5,7 +5,6 @@ Source: developers.cloudflare.com/queues/platform/limits/ (1 KB is 1,000 bytes t
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 from moorings.errors import InvalidMessage
@@ -18,6 +17,9 @@ BATCH_MESSAGES: Final = 100
 
 BATCH_BYTES: Final = 256_000
 """The bodies of one ``send_batch`` together, at most."""
+
+NESTED: Final = 200
+"""Levels of lists and objects in a JSON body, at most: how deep Python can read depends on who reads."""
 
 LONGEST_DELAY: Final = 43_200
 """Seconds that a message may be delayed: 12 hours."""
@@ -35,6 +37,6 @@ def checked_delay(delay_seconds: object) -> float | None:
         return None
     if isinstance(delay_seconds, bool) or not isinstance(delay_seconds, int | float):
         raise InvalidMessage(f"delay_seconds is a number of seconds, not {type(delay_seconds).__name__}")
-    if not math.isfinite(delay_seconds) or not 0 <= delay_seconds <= LONGEST_DELAY:
+    if not 0 <= delay_seconds <= LONGEST_DELAY:  # neither is NaN
         raise InvalidMessage(f"delay_seconds is from 0 to {LONGEST_DELAY} (12 hours), not {delay_seconds!r}")
     return float(delay_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -96,6 +97,16 @@ async def test_a_body_that_contains_itself_is_a_type_error(here: Bench) -> None:
         await here.jobs.send(body)
 
 
+async def test_a_body_is_nested_as_deep_as_any_reader_can_read(here: Bench) -> None:
+    def nested(levels: int) -> Any:
+        return json.loads("[" * levels + "]" * levels)
+
+    with pytest.raises(TypeError, match="the body is nested over 200 levels deep"):
+        await here.jobs.send(nested(201))
+    await here.send(nested(200))
+    assert [message.body for message in await here.managing.peek("jobs")] == [nested(200)]
+
+
 @pytest.mark.parametrize(("body", "kind"), [(1, "text"), ("x", "bytes"), (None, "text")])
 async def test_a_body_must_be_what_its_content_type_says(here: Bench, body: Any, kind: str) -> None:
     with pytest.raises(TypeError, match=f'content_type "{kind}" takes'):
@@ -136,7 +147,7 @@ async def test_a_message_of_a_batch_that_is_none_says_what_is_wanted(here: Bench
         await here.jobs.send_batch([message])
 
 
-@pytest.mark.parametrize("delay", [-1, 43_201, math.inf, math.nan, "5", True])
+@pytest.mark.parametrize("delay", [-1, 43_201, pytest.param(10**400, id="10**400"), math.inf, math.nan, "5", True])
 async def test_a_delay_is_from_0_to_12_hours(here: Bench, delay: Any) -> None:
     for send in (here.jobs.send(1, delay_seconds=delay), here.jobs.send_batch([{"body": 1}], delay_seconds=delay)):
         with pytest.raises(InvalidMessage, match="delay_seconds"):
