@@ -18,11 +18,15 @@ _EVENT_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def step_name(name: object) -> str:
-    """A step's name. Raises TypeError, and ValueError where it is empty or longer than 256 characters."""
+    """A step's name. Raises TypeError, and ValueError where it is empty, over 256 characters or can't be stored."""
     if type(name) is not str:
         raise TypeError(f"a step's name is a text, not {name!r:.80}")
     if not 1 <= len(name) <= LONGEST_NAME:
         raise ValueError(f"a step's name has 1 to {LONGEST_NAME} characters, not {len(name)}: {name!r:.80}")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"a step's name has half of a surrogate pair, which is no text: {name!r:.80}") from None
     return name
 
 

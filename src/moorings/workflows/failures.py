@@ -31,13 +31,18 @@ class WorkflowFailure:
 
 def record(error: BaseException) -> str:
     """An error as JSON."""
-    document: dict[str, Any] = {"name": type(error).__name__, "message": str(error)[:_LONGEST]}
+    document: dict[str, Any] = {"name": type(error).__name__, "message": _message(error)}
     if all(type(argument) in (str, int, float, bool, type(None)) for argument in error.args):
         arguments = [argument[:_LONGEST] if isinstance(argument, str) else argument for argument in error.args]
         document["args"] = arguments
     if isinstance(error, MooringsError):
         document["code"] = error.code
     return json.dumps(document)
+
+
+def _message(error: BaseException) -> str:
+    """Its message as a text that anybody can be told: half of a surrogate pair becomes its escape."""
+    return str(error)[:_LONGEST].encode(errors="backslashreplace").decode()
 
 
 def shown(recorded: str) -> WorkflowFailure:
@@ -58,7 +63,7 @@ def raised_again(recorded: str, *, step: str, names: Mapping[str, Any]) -> Excep
     if cls is not None and "args" in document:
         try:
             error = cls(*document["args"])
-            if str(error) == document["message"]:
+            if _message(error) == document["message"]:
                 return error
         except Exception:  # noqa: BLE001  # a constructor that wants something else
             cls = None
