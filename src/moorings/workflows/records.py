@@ -180,7 +180,7 @@ FORGET: Final = (
 
 # --- writing steps and events -----------------------------------------------------------------------------------------
 
-_VALUES = ("state", "attempts", "cut_off", "due", "output", "error", "ended")
+_VALUES = ("state", "attempts", "cut_off", "due", "event_type", "output", "error", "ended")
 RECORD: Final = (
     f"INSERT INTO workflows_steps ({STEP}) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows_instances "
     "WHERE id_key = ? AND fence = ? ON CONFLICT (instance, name) DO UPDATE SET "

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Final
 
 from moorings.clock import Clock, TimerHandle
-from moorings.errors import StepNameUsed, StoreError, WorkflowCodeChanged
+from moorings.errors import NonRetryableError, StepNameUsed, StoreError, WorkflowCodeChanged
 from moorings.objects.running import current_code
 from moorings.store import Commit
 from moorings.workflows.journal import Entry, Journal
@@ -166,8 +166,16 @@ class Run:
         return self.clock.time()
 
     def enter(self, name: str, kind: StepKind) -> Entry:
-        """The step of that name, asked for now. Raises StepNameUsed, and CancelledError while unwinding."""
+        """The step of that name, asked for now.
+
+        Raises StepNameUsed, NonRetryableError inside of another step's function, and CancelledError while unwinding.
+        """
         self.refuse()
+        if current_code.get() in self.steps:  # a replay has the outer one's result, and would never ask for this one
+            raise NonRetryableError(
+                f"the step {name!r} is begun inside of another step's function; begin it in run(), before or after "
+                "that step, or do its work right there"
+            )
         journal = self.journal
         entry = journal.entries.get(name)
         if entry is None:

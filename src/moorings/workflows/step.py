@@ -141,6 +141,9 @@ class WorkflowStep:
             entry.due, entry.event_type, entry.state = run.now() + patience, event_type, StepState.WAITING
             if not any(event.type == event_type for event in run.journal.events):
                 run.write(entry)
+        elif entry.event_type != event_type:  # the code waits for another now, and that is what is to wake it
+            entry.event_type = event_type
+            run.write(entry)
         event = await run.event(event_type, entry.due)
         entry.ended = run.now()
         if event is None:

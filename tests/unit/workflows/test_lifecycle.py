@@ -121,6 +121,51 @@ async def test_steps_may_come_in_another_order_than_they_were_recorded_in(lab: L
     assert (await lab.ends(instance)).output == ["b", "a"]
 
 
+async def test_an_instance_that_waits_for_another_type_of_event_now_is_woken_by_that(lab: Lab) -> None:
+    class Flow(WorkflowEntrypoint):
+        awaited = "go"
+
+        async def run(self, event: Any, step: Any) -> Any:
+            return (await step.wait_for_event("word", type=self.awaited)).payload
+
+    await lab.start(Flow)
+    instance = await lab.of(Flow).create()
+    await lab.reaches(instance, "waiting")
+    Flow.awaited = "approved"
+    await instance.send_event("go", "of the code before")  # wakes it, and nobody takes it
+
+    async def recorded() -> bool:
+        return [(Flow.awaited,)] == await lab.store.read("SELECT event_type FROM workflows_steps")
+
+    await eventually(recorded, "what the new code waits for is recorded")
+    await lab.reaches(instance, "waiting")
+    stored = lab.store.commits
+    await lab.clock.settle()
+    assert lab.store.commits == stored  # it stays where it is
+    await instance.send_event("approved", "of this code")
+    assert (await lab.ends(instance)).output == "of this code"
+
+
+async def test_a_step_inside_of_another_steps_function_fails_that_at_once_and_says_why(lab: Lab) -> None:
+    begun: list[int] = []
+
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> None:
+            async def outer(ctx: Any) -> Any:
+                begun.append(ctx.attempt)
+                return await step.do("inner", lambda: 1)
+
+            await step.do("outer", outer)
+
+    await lab.start(Flow)
+    ended = await lab.ends(await lab.of(Flow).create())
+    assert ended.error is not None
+    assert ended.error.name == "NonRetryableError"
+    assert "'inner' is begun inside of another step's function; begin it in run()" in ended.error.message
+    assert begun == [1]
+    assert [step.name for step in ended.steps] == ["outer"]
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
