@@ -441,6 +441,8 @@ class Platform:
             await self._leave("gRPC calls", self._calls.close())
         await self._leave("crons", self._end_crons(grace=0.0))
         await self._leave("workflows", self._end_workflows(grace=0.0))
+        if self._workflows is not None:
+            self._left_over += [f"code of {label}" for label in self._workflows.left_over()]
         if self._queues is not None:
             await self._leave("deliveries of queues", self._queues.close())
         if self._worker is not None:

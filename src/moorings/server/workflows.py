@@ -43,6 +43,10 @@ class Workflows:
         """Begin nothing more; steps that run get ``grace`` seconds to end. May be called again."""
         await self._engine.close(grace=grace)
 
+    def left_over(self) -> list[str]:
+        """Instances whose code has not ended although it was cancelled."""
+        return self._engine.left_over()
+
     def _instantiate(self, cls: type[WorkflowEntrypoint]) -> WorkflowEntrypoint:
         assert self._host is not None
         return cls(self._host.ctx, self._host.env)

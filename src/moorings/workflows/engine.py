@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -91,6 +92,7 @@ class Engine:
         self._factory = TaskFactory(asyncio.get_running_loop())
         self._busy: dict[str, int] = {}
         self._claiming: set[int] = set()
+        self._stubborn: weakref.WeakKeyDictionary[asyncio.Task[Any], str] = weakref.WeakKeyDictionary()
         self._last_key = 0
         self._timer: TimerHandle | None = None
         self._armed_for = _NEVER
@@ -147,6 +149,10 @@ class Engine:
             await self.tasks.close()
         finally:
             self._factory.remove()
+
+    def left_over(self) -> list[str]:
+        """Whose code has not ended although it was cancelled."""
+        return sorted({label for task, label in self._stubborn.items() if not task.done()})
 
     # --- instances ----------------------------------------------------------------------------------------------------
 
@@ -293,11 +299,19 @@ class Engine:
             if self._stopped or self.definitions.get(live.row.workflow) != live.definition:
                 run.leave(Leaving.REQUEUED)
             root = await run.execute(lambda: self._code(live))
+            if run.tasks:
+                self._give_up(live, run)
             await self._left(live, run, root)
         finally:
             self.live.pop(key, None)
             self.release(live.definition)
             live.over.set_result(None)
+
+    def _give_up(self, live: Live, run: Run) -> None:
+        """Go on without code that doesn't let itself be cancelled."""
+        self._stubborn.update(dict.fromkeys(run.tasks, live.label))
+        what = f"workflow {live.label}: its code catches its cancellation and goes on; it is left behind"
+        self.observer.notify(Notice("warning", what, "catch Exception instead: a bare except takes CancelledError too"))
 
     async def _code(self, live: Live) -> str:
         """The user's code, and its result as JSON."""

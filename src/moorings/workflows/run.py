@@ -4,6 +4,9 @@ The code may be left whenever all of it waits (``quiet``) and nothing is due soo
 what is left is rows. Whoever leaves is *unwinding*: from then on nothing that the code asks for happens, also in its
 ``finally`` blocks, and nothing of it is recorded.
 
+Code that catches its cancellation and goes on is cancelled again, and in the end forgotten: it can't reach the platform
+any more, and its instance needn't wait for it.
+
 Invariants: a new step is not begun while recorded ones have not been asked for (``admitted``), so changed code fails
 before it does anything. While pausing, no attempt begins; the run is left when the last one is recorded.
 """
@@ -34,8 +37,13 @@ _LAST_LOOK: Final = 5.0
 _STILL: Final = 3
 """Turns of the loop that all has to wait for: what a task's end sets going (``gather``'s future) takes some to show."""
 _LONGEST_TIMER: Final = 86_400.0
-_AGAIN: Final = 1.0
-"""Seconds after which code that goes on although it was cancelled is cancelled again."""
+PATIENCE: Final = 10.0
+"""Seconds that code which is left gets for what it does in the end, before it is cancelled again."""
+AGAIN: Final = 1.0
+"""Seconds between two further cancellations."""
+_ROUNDS: Final = 3
+_MANY: Final = 100
+"""Refusals after which code that asks on and on is held: nothing else would run any more."""
 
 
 class Leaving(Enum):
@@ -54,8 +62,9 @@ class Run:
     """The code of one instance, from its beginning or its replay until it is left."""
 
     __slots__ = (
-        "_checking", "_deferred", "_events", "_look", "_looking", "_permits", "_poll", "_still", "_told", "_waits",
-        "active", "clock", "journal", "leaving", "names", "pausing", "problem", "root", "steps", "tasks", "unwinding",
+        "_checking", "_deferred", "_events", "_look", "_looking", "_over", "_permits", "_poll", "_refusals", "_still",
+        "_told", "_waits", "active", "clock", "journal", "leaving", "names", "pausing", "problem", "root", "steps",
+        "tasks", "unwinding",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +88,8 @@ class Run:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.steps: set[Any] = set()
         self._told = attempt_failed
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._refusals = 0
         self._waits: dict[asyncio.Future[Any], float] = {}
         self._events: list[tuple[str, asyncio.Future[Any]]] = []
         self._deferred: list[tuple[Entry, asyncio.Future[Any]]] = []
@@ -92,7 +103,10 @@ class Run:
     # --- the code's tasks ---------------------------------------------------------------------------------------------
 
     async def execute(self, code: Callable[[], Any]) -> asyncio.Task[Any]:
-        """Run ``code()``, a coroutine, until it has ended or was left, and all tasks that it made with it."""
+        """Run ``code()``, a coroutine, until it has ended or was left, and all tasks that it made with it.
+
+        ``tasks`` has those afterwards that don't let themselves be cancelled.
+        """
         context = Context()
         context.run(current_code.set, self)
         if self.unwinding:
@@ -101,12 +115,14 @@ class Run:
             root = asyncio.get_running_loop().create_task(code(), context=context)
         self.root = root
         self.adopt(root)
-        await asyncio.wait((root,))
+        await self._over
         if not self.unwinding:
             self.leaving = Leaving.ENDED  # also where it was being paused
         self._unwind()
-        while self.tasks:
-            await asyncio.wait(self.tasks, timeout=_AGAIN)
+        await asyncio.wait((root,), timeout=PATIENCE)
+        for _ in range(_ROUNDS):
+            if self.tasks:
+                await asyncio.wait(self.tasks, timeout=AGAIN)
             for task in tuple(self.tasks):
                 task.cancel()
         for handle in (self._poll, None if self._looking is None else self._looking[1]):
@@ -121,6 +137,8 @@ class Run:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
+        if task is self.root:
+            _release(self._over)
         if self.unwinding and not task.cancelled():
             task.exception()  # what code raises that was cut off interests nobody
         self.changed()
@@ -136,6 +154,7 @@ class Run:
         if self.unwinding:
             return
         self.unwinding = True
+        _release(self._over)
         for code in self.steps:
             code.unwinding = True
         if self.root is not None:
@@ -204,6 +223,13 @@ class Run:
         """Raises CancelledError while unwinding."""
         if self.unwinding:
             raise asyncio.CancelledError("the platform does nothing for code that is being unwound")
+
+    async def refused(self) -> None:
+        """Raise CancelledError while unwinding: at once, or, for code that asks on and on, when cancelled again."""
+        self._refusals += 1
+        if self._refusals > _MANY:
+            await asyncio.get_running_loop().create_future()
+        self.refuse()
 
     async def admitted(self, entry: Entry) -> None:
         """Hold a step that isn't recorded until the code has asked for all those that are."""

@@ -80,6 +80,8 @@ class WorkflowStep:
 
     async def _do(self, name: str, config: Any, fn: Function) -> Any:
         run = self._run
+        if run.unwinding:
+            await run.refused()
         entry = run.enter(name, StepKind.DO)
         if entry.fresh and run.journal.unmet:
             await run.admitted(entry)
@@ -101,6 +103,8 @@ class WorkflowStep:
 
     async def _sleep(self, name: str, until: Callable[[float], float]) -> None:
         run = self._run
+        if run.unwinding:
+            await run.refused()
         due = until(run.now())
         entry = run.enter(name, StepKind.SLEEP)
         if entry.fresh and run.journal.unmet:
@@ -128,6 +132,8 @@ class WorkflowStep:
         what = f"step.wait_for_event({name!r})"
         event_type = event_type_of(type, what)
         patience = period(timeout, what)
+        if run.unwinding:
+            await run.refused()
         entry = run.enter(step_name(name), StepKind.WAIT_FOR_EVENT)
         if entry.fresh and run.journal.unmet:
             await run.admitted(entry)

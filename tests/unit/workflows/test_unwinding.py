@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from moorings import DurableObject, Request, Response, fetch
 from moorings.clock import SystemClock
 from moorings.http import HttpClient
 from moorings.objects.fetching import use_client
+from moorings.observer import Notice
+from moorings.workflows import run
 from moorings.workflows.entrypoint import WorkflowEntrypoint
 from tests.support.waiting import eventually
 from tests.unit.objects.stored import held
@@ -186,3 +189,89 @@ async def test_platform_calls_of_a_step_that_its_timeout_ends_are_made(lab: Lab,
     await lab.after(5)
     assert (await lab.ends(instance)).status == "errored"
     await eventually(lambda: asyncio.sleep(0, platform.happened == ["keep"]), "the object was called")
+
+
+# --- code that catches its cancellation -------------------------------------------------------------------------------
+
+
+class Stubborn:
+    """Code that goes on although it was cancelled, until ``ends``."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._may_end = False
+
+    def begins(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.append(task)
+
+    def caught(self) -> None:
+        """To be called by what catches everything."""
+        if self._may_end:
+            raise asyncio.CancelledError
+
+    async def ends(self) -> None:
+        self._may_end = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+
+@pytest_asyncio.fixture
+async def stubborn(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stubborn]:
+    monkeypatch.setattr(run, "PATIENCE", 0.0)
+    monkeypatch.setattr(run, "AGAIN", 0.0)
+    code = Stubborn()
+    yield code
+    await code.ends()
+
+
+async def test_code_that_catches_its_cancellation_and_asks_on_and_on_holds_up_nobody(
+    lab: Lab, stubborn: Stubborn
+) -> None:
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> int:
+            stubborn.begins()
+            attempt = 0
+            while True:
+                try:
+                    await step.sleep(f"nap {attempt}", "1 hour")
+                except BaseException:  # noqa: BLE001 - what this test is about
+                    stubborn.caught()
+                    attempt += 1
+                else:
+                    return attempt
+
+    await lab.start(Flow)
+    instance = await lab.of(Flow).create()
+    await lab.reaches(instance, "waiting")
+    assert lab.engine.left_over() == [f"Flow/{instance.id}"]
+    [notice] = [event for event in lab.observer.events if isinstance(event, Notice)]
+    assert "left behind" in notice.message
+    assert [step.name for step in (await instance.status()).steps] == ["nap 0"]
+    await lab.after(3601)
+    assert (await lab.ends(instance)).output == 0
+
+
+async def test_code_that_catches_its_cancellation_and_awaits_something_else_is_left_behind(
+    lab: Lab, stubborn: Stubborn
+) -> None:
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> Any:
+            stubborn.begins()
+            while True:
+                try:
+                    received = await step.wait_for_event("word", type="word")
+                except BaseException:  # noqa: BLE001 - what this test is about
+                    stubborn.caught()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.Event().wait()
+                else:
+                    return received.payload
+
+    await lab.start(Flow)
+    instance = await lab.of(Flow).create()
+    await lab.reaches(instance, "waiting")
+    await instance.send_event("word", "yes")
+    assert (await lab.ends(instance)).output == "yes"
