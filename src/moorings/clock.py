@@ -103,6 +103,10 @@ class ManualClock:
         finally:
             timer.cancel()
 
+    def jump(self, seconds: float) -> None:
+        """Let wall time jump, back where negative, as after a correction or a suspend: timers don't notice."""
+        self._start += seconds
+
     async def advance(self, seconds: float) -> None:
         """Move time forward, firing what falls due on the way, and let the loop settle after each timer."""
         end = self._now + seconds

@@ -58,7 +58,7 @@ BATCH: Final = 100
 LAST_SECOND: Final = 253_402_300_800.0
 """The end of the year 9999, in Unix seconds."""
 
-_LONGEST_WAIT: Final = 86_400.0  # a timer of the loop is never armed for longer; it looks again then
+_LONGEST_WAIT: Final = 60.0  # seconds; wall time may jump, the clock that timers go by doesn't
 _CROWDED_WAIT: Final = 0.05  # until free places are filled, where most of a batch is still under way
 
 UNDELIVERABLE_WAIT: Final = 60.0

@@ -36,7 +36,7 @@ _FIRST_LOOK: Final = 0.02
 _LAST_LOOK: Final = 5.0
 _STILL: Final = 3
 """Turns of the loop that all has to wait for: what a task's end sets going (``gather``'s future) takes some to show."""
-_LONGEST_TIMER: Final = 86_400.0
+_LONGEST_TIMER: Final = 60.0  # seconds; wall time may jump, the clock that timers go by doesn't
 PATIENCE: Final = 10.0
 """Seconds that code which is left gets for what it does in the end, before it is cancelled again."""
 AGAIN: Final = 1.0

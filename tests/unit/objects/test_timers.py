@@ -33,6 +33,14 @@ async def test_alarms_fire_once_each_in_the_order_in_which_they_are_due(tmp_path
         assert await here.rows() == []
 
 
+async def test_an_alarm_fires_within_a_minute_after_wall_time_has_jumped_over_it(tmp_path: Path) -> None:
+    async with await sleeping(tmp_path) as here:
+        await here.stub(Sleeper, "a").set(here.clock.time() + 8 * 3600)
+        here.clock.jump(8 * 3600)  # the machine was suspended
+        await here.pass_time(60)
+        assert names() == ["a"]
+
+
 async def test_alarms_that_were_due_together_fire_in_order(tmp_path: Path) -> None:
     async with await sleeping(tmp_path) as here:
         for number in reversed(range(20)):

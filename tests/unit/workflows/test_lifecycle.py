@@ -252,6 +252,24 @@ async def test_code_goes_on_after_a_timeout_that_it_catches(lab: Lab) -> None:
     assert (await lab.ends(instance)).output == "instead"
 
 
+@pytest.mark.parametrize("parked", [True, False], ids=["in the store", "in memory"])
+async def test_a_sleep_ends_within_a_minute_after_wall_time_has_jumped_over_its_end(lab: Lab, parked: bool) -> None:
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> str:
+            held = None if parked else asyncio.ensure_future(asyncio.Event().wait())
+            await step.sleep("nap", "8 hours")
+            if held is not None:
+                held.cancel()
+            return "woken"
+
+    await lab.start(Flow)
+    instance = await lab.of(Flow).create()
+    await lab.reaches(instance, "waiting" if parked else "running", "waiting")
+    lab.clock.jump(8 * 3600)  # the machine was suspended
+    await lab.after(60)
+    assert (await lab.ends(instance)).output == "woken"
+
+
 async def test_an_ended_instance_is_forgotten_after_its_retention_and_its_id_is_free(lab: Lab) -> None:
     class Flow(WorkflowEntrypoint):
         async def run(self, event: Any, step: Any) -> str:
@@ -289,7 +307,7 @@ async def test_events_keep_their_order_across_a_restart_after_which_the_clock_wa
     await lab.reaches(instance, "waiting")
     await instance.send_event("news", 1)
     await lab.crash()
-    lab.clock._start -= 500
+    lab.clock.jump(-500)
     await lab.start(Flow)
     instance = await lab.of(Flow).get("i")
     await instance.send_event("news", 2)
