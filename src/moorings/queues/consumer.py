@@ -173,6 +173,9 @@ class PushConsumer:
 
     def arrived(self, messages: Sequence[StoredMessage]) -> None:
         """See ``moorings.queues.stored_queue.Listener``."""
+        now = self._clock.time()
+        if any(each.due > now for each in messages):
+            self.window.keep_behind(now)
         self.window.arrived(messages)
         self.dispatch()
 

@@ -106,6 +106,11 @@ class Window:
             else:
                 self.more = self._passed_by = True
 
+    def keep_behind(self, now: float) -> None:
+        """Where wall time was set back, what was read as due lies ahead of it: begin anew, and wait for what comes."""
+        if self.due_position[0] > now:
+            self.due_position = (0.0, 0)
+
     def begin_read(self) -> None:
         """The store is about to be read: what commits until the result is there may be missing from it."""
         self._passed_by = False

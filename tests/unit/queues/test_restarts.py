@@ -59,6 +59,25 @@ async def test_delayed_messages_are_delivered_in_the_order_of_their_time(tmp_pat
         assert here.clock.pending == 1  # the sweep: an idle queue has no timer
 
 
+async def test_delays_hold_after_wall_time_was_set_back(tmp_path: Path) -> None:
+    async def retry_once(batch: MessageBatch) -> None:
+        for message in batch.messages:
+            if message.attempts == 1 and message.body == "retried":
+                message.retry(delay_seconds=30)
+
+    async with bench(tmp_path, consuming(), handler=retry_once) as here:
+        await here.send("before", delay_seconds=10)
+        await here.advance(11)
+        here.clock.jump(-3600)
+        await here.send("delayed", delay_seconds=30)
+        await here.send("retried")
+        await here.advance(29)
+        assert here.batches == [["before"], ["retried"]]
+        await here.advance(2)
+        assert here.attempts[2:] == [("delayed", 1), ("retried", 2)]
+        assert await here.left() == 0
+
+
 async def test_a_message_says_the_same_of_itself_at_every_delivery(tmp_path: Path) -> None:
     seen = []
 
