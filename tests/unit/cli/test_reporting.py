@@ -191,6 +191,11 @@ def test_what_is_printed_meanwhile_becomes_whole_lines() -> None:
     ]
 
 
+def test_an_error_with_half_of_a_surrogate_pair_is_logged() -> None:
+    [line] = logged(ErrorReported("Shop.fetch", ValueError("half a pair: \ud800")))
+    assert (line["message"], line["error"]) == ("Shop.fetch: half a pair: \ud800", "ValueError")
+
+
 def test_a_log_message_whose_arguments_do_not_fit_is_logged_with_them() -> None:
     stream = io.StringIO()
     reporter = JsonReporter(Writer(stream), ManualClock(start=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -92,8 +93,12 @@ class JsonReporter:
     def _log(self, level: str, message: str, *, at: float | None = None, **fields: Any) -> None:
         time = datetime.fromtimestamp(self._clock.time() if at is None else at, UTC)
         stamp = time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = msgspec.json.encode({"time": stamp, "level": level, "message": message, **fields})
-        self._writer.write(line.decode() + "\n")
+        entry = {"time": stamp, "level": level, "message": message, **fields}
+        try:
+            line = msgspec.json.encode(entry).decode()
+        except UnicodeEncodeError:  # half of a surrogate pair, in a text of the user's
+            line = json.dumps(entry)
+        self._writer.write(line + "\n")
 
 
 def _about(subject: Subject) -> dict[str, Any]:
