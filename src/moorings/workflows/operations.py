@@ -212,7 +212,9 @@ class Operations:
         )
 
     async def listed(self, workflow: str, status: str, limit: int) -> list[Listed]:
-        """The latest instances, of one workflow and status where these aren't empty."""
+        """The latest instances, of one workflow and status where these aren't empty. Raises ValueError."""
+        if status and status not in tuple(WorkflowStatus):
+            raise ValueError(f"there is no status {status!r:.40}; those there are: {', '.join(WorkflowStatus)}")
         rows = await self._engine.store.read(records.LATEST, (workflow, workflow, status, status, limit))
         found = map(records.instance_of, rows)
         return [Listed(row.workflow, row.id, row.status, _utc(row.created)) for row in found]
