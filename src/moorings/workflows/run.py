@@ -219,6 +219,12 @@ class Run:
             self._deferred.clear()
         return entry
 
+    async def turn(self) -> None:
+        """Let tasks that the code has made begin, as they did while the step that is recorded now was done."""
+        if len(self.tasks) > 1:
+            await asyncio.sleep(0)
+            self.refuse()
+
     def refuse(self) -> None:
         """Raises CancelledError while unwinding."""
         if self.unwinding:
@@ -248,6 +254,8 @@ class Run:
         """Return at ``due`` (Unix seconds)."""
         if due > self.clock.time():
             await self._wait(asyncio.get_running_loop().create_future(), due)
+        else:
+            await self.turn()
         self.refuse()
 
     async def event(self, event_type: str, due: float) -> EventRow | None:

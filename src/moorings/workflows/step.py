@@ -87,9 +87,11 @@ class WorkflowStep:
             await run.admitted(entry)
         if entry.state is StepState.COMPLETE:
             assert entry.output is not None
+            await run.turn()
             return json.loads(entry.output)
         if entry.state is StepState.FAILED:
             assert entry.error is not None
+            await run.turn()
             raise raised_again(entry.error, step=name, names=run.names)
         return await perform(run, entry, config, fn)
 
@@ -110,6 +112,7 @@ class WorkflowStep:
         if entry.fresh and run.journal.unmet:
             await run.admitted(entry)
         if entry.state is StepState.COMPLETE:
+            await run.turn()
             return
         if entry.due is None:
             entry.due = due
@@ -139,9 +142,11 @@ class WorkflowStep:
             await run.admitted(entry)
         if entry.state is StepState.COMPLETE:
             assert entry.output is not None
+            await run.turn()
             return _received(json.loads(entry.output))
         if entry.state is StepState.FAILED:
             assert entry.error is not None
+            await run.turn()
             raise raised_again(entry.error, step=name, names=run.names)
         if entry.due is None:
             entry.due, entry.event_type, entry.state = run.now() + patience, event_type, StepState.WAITING

@@ -104,6 +104,28 @@ async def test_an_instance_that_failed_by_itself_is_not_resumed(lab: Lab) -> Non
         await instance.resume()
 
 
+@pytest.mark.parametrize("first", ["do", "sleep"])
+async def test_a_branch_that_was_cancelled_after_a_step_is_asked_for_in_each_replay(lab: Lab, first: str) -> None:
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> str:
+            branch = asyncio.ensure_future(step.wait_for_event("word", type="word"))
+            await (step.do("first", lambda: 1) if first == "do" else step.sleep("first", 5))
+            branch.cancel()
+            await step.sleep("nap", "1 hour")
+            return "rested"
+
+    await lab.start(Flow)
+    instance = await lab.of(Flow).create()
+    await lab.reaches(instance, "waiting")
+    await lab.after(10)
+    await lab.reaches(instance, "waiting")
+    await instance.send_event("word")  # wakes it; its branch is there to take it
+    await lab.after(3601)
+    ended = await lab.ends(instance)
+    assert (ended.error, ended.output) == (None, "rested")
+    assert {step.name: step.state for step in ended.steps}["word"] == "complete"
+
+
 async def test_steps_may_come_in_another_order_than_they_were_recorded_in(lab: Lab) -> None:
     class Flow(WorkflowEntrypoint):
         names = ("a", "b")
