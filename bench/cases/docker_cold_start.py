@@ -91,11 +91,11 @@ def run(bench: Bench) -> Result:
     folder.mkdir()
     shutil.copy(bench.site.upstream, folder / "upstream")
     (folder / "Dockerfile").write_text(DOCKERFILE)
+    os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})  # the Engine's and its containers', too
     try:
         engine = Engine()
     except EngineNotPossible as error:
         raise BenchError(str(error)) from None
-    os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})
     with engine, engine.network():
         return measured(bench, engine, folder)
 

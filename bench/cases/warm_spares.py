@@ -135,11 +135,11 @@ def on_docker(bench: Bench, samples: int) -> list[float]:
     folder.mkdir(exist_ok=True)
     shutil.copy(bench.site.upstream, folder / "upstream")
     (folder / "Dockerfile").write_text(DOCKERFILE)
+    os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})  # the Engine's and its containers', too
     try:
         engine = Engine()
     except EngineNotPossible:
         return []
-    os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})
     worker = BENCH / "apps" / "warm_spares.py"
     env = {"BENCH_IMAGE": str(folder)}
     found = []
