@@ -12,7 +12,7 @@ PYTEST := $(VENV)/bin/pytest
 # What is handed on to the program behind a target: make test ARGS="-k alarm -x"
 ARGS ?=
 # In how many processes `make test` runs the tests; those of one xdist_group stay together.
-WORKERS ?= 2
+WORKERS ?= 3
 # The worker that `make dev` runs.
 FILE ?= examples/session_affinity/worker.py
 # How often `make chaos` kills the platform in each of its tests.
