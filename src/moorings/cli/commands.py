@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from moorings.cli import containers, doctor, executing, queues, workflows
+from moorings.cli import containers, doctor, executing, init, queues, workflows
 from moorings.cli.admin_listening import HostPort, admin_options
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ its container is started by the first request, kept while it is used, put to sle
 a second one.
 
 \b
-Two lines to start with, in a folder with a worker.py:
-  moorings dev
-  curl http://127.0.0.1:8787/
+Three lines to start with:
+  moorings init hello
+  moorings dev hello
+  curl http://127.0.0.1:8787/alice
 
 \b
 A worker.py:
@@ -182,6 +183,7 @@ def moorings() -> None:
 
 for command in (containers.ps, containers.logs, executing.execute, containers.stop, containers.destroy):
     moorings.add_command(command)
+moorings.add_command(init.init)
 moorings.add_command(doctor.doctor)
 moorings.add_command(doctor.image)
 moorings.add_command(queues.queue)

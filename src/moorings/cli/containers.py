@@ -149,6 +149,11 @@ def stop(client: AdminClient, names: Sequence[str], *, signal: str, no_wait: boo
 
     on_stop runs first, then the signal is sent; SIGKILL follows stop_grace after it. The next request to a name starts
     its container anew.
+
+    \b
+    Examples:
+      moorings stop alice
+      moorings stop alice Sandbox/bob --signal SIGINT --no-wait
     """
     number: str | int = int(signal) if signal.isdecimal() and len(signal) < 10 else signal
     asked = [client.call("/containers/stop", {"container": name, "signal": number, "wait": False}) for name in names]
@@ -167,6 +172,10 @@ def destroy(client: AdminClient, names: Sequence[str], *, as_json: bool) -> None
     """Kill the containers NAME... at once (SIGKILL), without on_stop; their storage stays.
 
     The next request to a name starts its container anew.
+
+    \b
+    Example:
+      moorings destroy alice
     """
     _tell([client.call("/containers/destroy", {"container": name}) for name in names], as_json=as_json)
 

@@ -40,6 +40,11 @@ def doctor(file: Path | None, config: Path | None, *, runtime: str, as_json: boo
     """Look at Docker, and say for each class of FILE where its containers would run and why.
 
     Ends with 1 where a class could not run as things are.
+
+    \b
+    Examples:
+      moorings doctor
+      moorings doctor worker.py --runtime docker
     """
     import asyncio
 
@@ -74,7 +79,12 @@ def _line(level: str, text: str) -> None:
 
 @click.group(short_help="The images that were built for an app.")
 def image() -> None:
-    """Images that were built from the folders of an app's classes."""
+    """Images that were built from the folders of an app's classes.
+
+    \b
+    Example:
+      moorings image prune worker.py
+    """
 
 
 @image.command(short_help="Remove images that the app no longer asks for.")

@@ -56,7 +56,7 @@ def locate(given: Path | None, config: Path | None, *, folder: Path, command: st
     main = "" if found is None else f", and {found.path.name} has no main"
     raise ConfigError(
         f"there is no {DEFAULT_FILE} in {place.resolve()}{main}; give the worker's file, such as: moorings {command} "
-        "path/to/worker.py (moorings --help shows one)"
+        "path/to/worker.py (moorings init writes one to start with)"
     )
 
 

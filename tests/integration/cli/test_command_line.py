@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
+from moorings.cli.commands import moorings as group
 
 MOORINGS = Path(sysconfig.get_path("scripts")) / "moorings"
 WORKER = """
@@ -40,6 +43,12 @@ def test_help_teaches_what_it_is_and_how_to_start(tmp_path: Path) -> None:
     assert done.returncode == 0
     for part in ("scale-to-zero", "moorings dev", "class Default(WorkerEntrypoint)", "serve"):
         assert part in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(group.commands))
+def test_the_help_of_every_command_has_an_example(tmp_path: Path, name: str) -> None:
+    done = moorings(name, "--help", folder=tmp_path)
+    assert re.search(rf"Examples?\b.*:\n +moorings {name}\b", done.stdout)
 
 
 def test_version_is_that_of_the_package(tmp_path: Path) -> None:
