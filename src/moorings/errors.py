@@ -18,6 +18,18 @@ class MooringsError(Exception):
     status: ClassVar[int] = 500
 
 
+def known_as(error: BaseException) -> str:
+    """The name of the class that users know an error by.
+
+    What the platform makes of a documented class for its own use, a subclass without a code of its own, is known as
+    that class.
+    """
+    for cls in type(error).__mro__:
+        if not (issubclass(cls, MooringsError) and cls.__module__.startswith("moorings.")) or "code" in vars(cls):
+            break
+    return cls.__name__
+
+
 # --- the user's code and configuration ------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from moorings.errors import ContainerFailedToStart, MooringsError, NoInstanceAvailable
+from moorings.errors import ContainerFailedToStart, MooringsError, NoInstanceAvailable, known_as
 from moorings.http.response import Response
 
 
@@ -60,7 +60,7 @@ def problem_response(error: BaseException, *, debug: Debug = Debug.OFF, **extra:
     }
     if debug is Debug.ON:
         problem["detail"] = str(error) or type(error).__name__
-        problem["error"] = type(error).__name__
+        problem["error"] = known_as(error)
         problem["traceback"] = "".join(traceback.format_exception(error))
         if isinstance(error, ContainerFailedToStart):
             problem["exit_code"] = error.exit_code

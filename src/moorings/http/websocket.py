@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT = 5.0
 """Seconds that a closing handshake may take."""
 
-MAX_MESSAGE = 1024 * 1024
-"""Bytes of a received message; a longer one closes the connection with 1009 (Cloudflare: 1 MiB)."""
-
 MAX_UNSENT = 1024 * 1024
 """Bytes of sent messages that a client may leave untaken; beyond that it is closed with 1013."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moorings import errors
-from moorings.errors import MooringsError, StepFailed
+from moorings.errors import MooringsError, StepFailed, known_as
 from moorings.objects.values import register_record
 
 _LONGEST = 16_384
@@ -31,7 +31,7 @@ class WorkflowFailure:
 
 def record(error: BaseException) -> str:
     """An error as JSON."""
-    document: dict[str, Any] = {"name": type(error).__name__, "message": _message(error)}
+    document: dict[str, Any] = {"name": known_as(error), "message": _message(error)}
     if all(type(argument) in (str, int, float, bool, type(None)) for argument in error.args):
         arguments = [argument[:_LONGEST] if isinstance(argument, str) else argument for argument in error.args]
         document["args"] = arguments

@@ -37,7 +37,6 @@ from moorings.workflows.records import EventRow, InstanceRow
 from moorings.workflows.run import Leaving
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
-_TRIES: Final = 5
 _CUT_OFF: Final = 2.0
 _ELSEWHERE: Final = "store it elsewhere and pass on where it is"
 
@@ -183,6 +182,7 @@ class Operations:
         return created
 
     def _definition(self, workflow: str) -> Definition:
+        """A workflow of the app. Raises WorkflowError, which names those there are."""
         definition = self._engine.definitions.get(workflow)
         if definition is None:
             known = ", ".join(sorted(self._engine.definitions)) or "none"
@@ -190,9 +190,13 @@ class Operations:
         return definition
 
     async def find(self, workflow: str, instance_id: str) -> InstanceRow:
-        """An instance as it is stored. Raises WorkflowInstanceNotFound."""
+        """An instance as it is stored.
+
+        Raises WorkflowInstanceNotFound; WorkflowError where there is no such workflow either.
+        """
         rows = await self._engine.store.read(records.BY_ID, (workflow, instance_id))
         if not rows:
+            self._definition(workflow)
             raise WorkflowInstanceNotFound(f"{workflow} has no instance {instance_id!r}")
         return records.instance_of(rows[0])
 

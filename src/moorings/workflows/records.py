@@ -105,7 +105,6 @@ def instance_of(row: tuple[Any, ...]) -> InstanceRow:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 BY_ID: Final = f"SELECT {_INSTANCE} FROM workflows_instances WHERE workflow = ? AND id = ?"
-BY_KEY: Final = f"SELECT {_INSTANCE} FROM workflows_instances WHERE id_key = ?"
 DUE: Final = (
     f"SELECT {_INSTANCE} FROM workflows_instances WHERE workflow = ? AND wake <= ? ORDER BY wake, id_key LIMIT ?"
 )
@@ -133,7 +132,6 @@ LATEST: Final = (
     f"SELECT {_INSTANCE} FROM workflows_instances WHERE (? = '' OR workflow = ?) AND (? = '' OR status = ?) "
     "ORDER BY id_key DESC LIMIT ?"
 )
-COUNTS: Final = "SELECT workflow, status, count(*) FROM workflows_instances GROUP BY workflow, status"
 
 # --- writing an instance ----------------------------------------------------------------------------------------------
 

@@ -77,6 +77,13 @@ def test_headers_know_whether_they_were_changed() -> None:
     assert headers.getall("x-one") == ["3"]
 
 
+def test_getone_gives_the_first_value_and_raises_without_one() -> None:
+    headers = Headers.from_wire(WIRE, frozen=False)
+    assert headers.getone("x-ONE") == headers["X-One"] == "1"
+    with pytest.raises(KeyError):
+        headers.getone("X-None")
+
+
 @pytest.mark.parametrize("value", ["a\r\nB: c", "a\nb", "a\0b", "a\x7f", "€"])
 def test_values_that_would_split_a_message_are_refused_when_set(value: str) -> None:
     with pytest.raises(ValueError, match="header"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moorings.errors import (
+    ConnectFailed,
     ContainerFailedToStart,
     MooringsError,
     NoInstanceAvailable,
@@ -12,6 +13,7 @@ from moorings.errors import (
     UpstreamError,
     WorkerError,
 )
+from moorings.http.client_connection import Dropped
 from moorings.http.problem import Debug, problem_response
 
 ERRORS = [
@@ -40,6 +42,12 @@ async def test_a_developer_is_told_the_message_and_the_traceback(error: Exceptio
     problem = await problem_response(error, debug=Debug.ON).json()
     assert (problem["status"], problem["code"], problem["detail"]) == (status, code, "secret")
     assert "Error" in problem["traceback"] or type(error).__name__ in problem["traceback"]
+
+
+@pytest.mark.parametrize("error", [Dropped("gone"), ConnectFailed("refused"), UpstreamError("malformed")])
+async def test_a_developer_is_told_the_class_that_the_reference_has(error: Exception) -> None:
+    problem = await problem_response(error, debug=Debug.ON).json()
+    assert problem["error"] == "UpstreamError"
 
 
 async def test_a_developer_is_told_the_exit_code_and_the_last_output() -> None:

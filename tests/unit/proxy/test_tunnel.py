@@ -232,6 +232,19 @@ async def test_data_frames_are_activity_and_pings_pongs_and_closes_are_not() -> 
         assert len(t.active) == 2
 
 
+async def test_a_socket_says_when_it_was_opened_and_when_its_last_data_frame_passed() -> None:
+    clock = ManualClock(start=1_000_000_000.0)
+    tunnel = tunnelled(accepting("websocket", echo_frames), clock=clock)
+    async with tunnel as t, dialled(t.front.port) as client:
+        await switched(client, ASK_WEBSOCKET)
+        [ws] = t.opened
+        for opcode, last in ((PING, 0), (TEXT, 20), (PING, 20)):
+            await clock.advance(10)
+            await client.send(frame(opcode, b"x"))
+            await next_frame(client)
+            assert (ws.opened_at, ws.last_activity) == (1_000_000_000.0, 1_000_000_000.0 + last)
+
+
 async def test_a_close_goes_to_both_sides_and_is_over_when_both_have_answered() -> None:
     heard: list[bytes] = []
 

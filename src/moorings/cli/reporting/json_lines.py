@@ -14,7 +14,7 @@ from moorings.cli.reporting.reporter import Restarted, count
 from moorings.cli.reporting.tracebacks import users_traceback
 from moorings.cli.reporting.writer import Writer
 from moorings.clock import Clock
-from moorings.errors import ContainerFailedToStart, MooringsError
+from moorings.errors import ContainerFailedToStart, MooringsError, known_as
 from moorings.observer import ErrorReported, Event, Notice, OutputLine, StateChanged, Subject
 from moorings.worker.loader import Application
 
@@ -112,7 +112,7 @@ def _about(subject: Subject) -> dict[str, Any]:
 
 def _error(error: BaseException) -> dict[str, Any]:
     fields: dict[str, Any] = {
-        "error": type(error).__name__,
+        "error": known_as(error),
         "code": error.code if isinstance(error, MooringsError) else "worker_error",
         "traceback": users_traceback(error),
     }

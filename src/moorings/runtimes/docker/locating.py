@@ -72,14 +72,14 @@ def unreachable(host: str, why: object) -> str:
         if kind == "missing":
             return (
                 f"{shown}: there is no such socket. Start Docker (sudo systemctl start docker), install it, or say "
-                "where it is with DOCKER_HOST; moorings doctor shows what was found"
+                "where it is with DOCKER_HOST"
             )
         if kind == "refused":
             return (
                 f"{shown}: permission denied. Add your user to the group docker (sudo usermod -aG docker $USER, then "
                 "log in again), or use rootless Docker or Podman"
             )
-    return f"{shown}: {_short(why)}. Is Docker running? sudo systemctl start docker; moorings doctor shows more"
+    return f"{shown}: {_short(why)}. Is Docker running? sudo systemctl start docker"
 
 
 def stuck(host: str) -> str:
