@@ -8,6 +8,7 @@ every ``LOOK`` seconds it is looked anyway, for what slips past them. What count
 * ``*.py`` in a class's ``image`` folder, and files named in an ``entrypoint``: they are the container's program, so the
   running containers of that class are stopped, and started anew by their next request. Other files there are left
   alone: programs write data where they run.
+* Of a class that runs on Docker, all that its image is built from: nothing runs in that folder.
 
 Hidden folders, virtual environments, ``__pycache__``, ``node_modules`` and the data folder are not looked at.
 """
@@ -29,6 +30,7 @@ from moorings.containers.controller import Controller
 from moorings.containers.options import StartOptions
 from moorings.errors import ConfigError
 from moorings.observer import ErrorReported, Notice
+from moorings.runtimes.docker.ignoring import DOCKERFILE, DOCKERIGNORES, Ignore
 from moorings.server.platform import Platform
 from moorings.worker.loader import Application
 
@@ -90,6 +92,23 @@ def program_files(app: Application) -> dict[Path, set[str]]:
                 if path.is_file():
                     found.setdefault(path.resolve(), set()).add(class_name)
     return found
+
+
+def image_files(folder: Path, data: Path) -> Iterator[Path]:
+    """What an image is built from, but for hidden files and editors' backups. Nothing where .dockerignore is wrong."""
+    always = tuple(folder / name for name in (DOCKERFILE, *DOCKERIGNORES))
+    try:
+        ignore = Ignore.read(folder)
+    except (OSError, ValueError):
+        ignore = Ignore(["**"])
+    yield from always
+    for place in folders(folder, data):
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(place):
+                path = Path(entry.path)
+                plain = not entry.name.startswith(".") and not entry.name.endswith("~") and entry.is_file()
+                if plain and path not in always and not ignore.ignores(path.relative_to(folder).as_posix()):
+                    yield path
 
 
 def snapshot(places: Iterable[Path], extra: Iterable[Path]) -> Snapshot:
@@ -169,7 +188,7 @@ class Reloader:
 
     async def work(self) -> None:
         """Watch until cancelled. Ends early, with a warning, where the system can't watch files."""
-        now = rebased(self._before, await asyncio.to_thread(self._look), self._extra(), self._variables)
+        now = await self._rebased(self._before)
         while True:
             try:
                 now = await self._watch(now)
@@ -196,11 +215,17 @@ class Reloader:
                 before, now = now, await asyncio.to_thread(self._look)
                 if now != before:
                     await self._bring_up_to_date(before, now)
-                    now = rebased(now, await asyncio.to_thread(self._look), self._extra(), self._variables)
+                    now = await self._rebased(now)
                 await anext(changes)
                 if await asyncio.to_thread(self._places) != places:
                     break
         return now
+
+    async def _rebased(self, before: Snapshot) -> Snapshot:
+        """``before`` with what is looked at only now as it is now."""
+        fresh, extra = await asyncio.to_thread(lambda: (self._look(), self._extra()))
+        outside = {path: look for path, look in fresh.items() if not path.is_relative_to(self._file.parent)}
+        return {**outside, **rebased(before, fresh, extra, self._variables)}
 
     def _places(self) -> list[Path]:
         """The folders to watch."""
@@ -210,7 +235,9 @@ class Reloader:
 
     def _extra(self) -> list[Path]:
         app = self._platform.app
-        return self._variables + ([] if app is None else list(program_files(app)))
+        images = self._platform.image_folders - {self._file.parent}
+        built = [path for folder in images for path in image_files(folder, self._data)]
+        return self._variables + ([] if app is None else list(program_files(app))) + built
 
     def _look(self) -> Snapshot:
         return snapshot(folders(self._file.parent, self._data), self._extra())

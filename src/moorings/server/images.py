@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
 
 from moorings.containers.options import ContainerOptions
 from moorings.errors import MooringsError
@@ -44,6 +45,11 @@ class AppImages:
         docker = [name for name in classes if choices[name].place is Place.DOCKER]
         self._specs = {name: spec for name in docker if (spec := image_of(app, classes[name])) is not None}
         self.outdated(docker)
+
+    @property
+    def folders(self) -> set[Path]:
+        """Those that images are built from."""
+        return {spec.folder for spec in self._specs.values() if spec.folder is not None}
 
     def outdated(self, classes: Collection[str]) -> None:
         """The folders of classes have changed."""

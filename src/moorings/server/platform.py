@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from moorings.clock import Clock, SystemClock
@@ -289,6 +290,11 @@ class Platform:
         self._objects.replace_spares(classes)
         await asyncio.gather(*(controller.stop() for controller in running))
         return running
+
+    @property
+    def image_folders(self) -> set[Path]:
+        """The folders of classes that run on Docker, from which their images are built."""
+        return set() if self._images is None else self._images.folders
 
     @property
     def bindings(self) -> dict[str, str]:

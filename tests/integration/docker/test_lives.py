@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -182,6 +183,28 @@ async def test_an_image_is_built_anew_when_its_folder_changes_and_old_ones_are_p
         shown = moorings(engine, "image", "prune", str(worker))
         assert len(tags(engine, tmp_path)) == 1, shown
         assert (await box.ask())["visits"] > 100
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "greeting.txt"])
+async def test_dev_builds_an_image_anew_when_anything_changes_that_it_is_made_of(
+    engine: Engine, tmp_path: Path, name: str
+) -> None:
+    worker = app(tmp_path)
+    file = tmp_path / "container" / name
+    with Platform(worker, tmp_path / "platform", mode=Mode.DEV, engine=engine) as platform:
+        box = Box(platform, "one")
+        before = (await box.ask())["host"]
+        changed = tmp_path / "changed"
+        changed.write_text(f"{file.read_text() if file.exists() else ''}\n# changed\n")
+        changed.replace(file)
+
+        async def another() -> bool:
+            return bool((await box.ask())["host"] != before)
+
+        await eventually(another, "a container of the new image answers", within=30.0)
+        await asyncio.to_thread(platform.wait_for_output, rf"One/one \(container/{name} changed\)")
+        assert len(_tags(engine, tmp_path)) == 2
+        moorings(engine, "image", "prune", str(worker))
 
 
 async def test_a_build_that_fails_is_told_with_its_step_and_output_and_tried_again(

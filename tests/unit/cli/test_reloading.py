@@ -13,6 +13,7 @@ from moorings.cli.reloading import (
     Snapshot,
     difference,
     folders,
+    image_files,
     plan,
     program_files,
     rebased,
@@ -104,6 +105,32 @@ def test_files_of_a_program_restart_the_containers_of_its_class_alone(app: Appli
 @pytest.mark.parametrize("name", ["box/page.html", "notes.txt", "data/x.py", ".hidden/x.py", "__pycache__/x.py"])
 def test_other_files_ask_for_nothing(app: Application, name: str) -> None:
     assert change(app, name) == Plan(None, {}, {})
+
+
+def test_of_an_image_all_counts_that_it_is_built_from(app: Application) -> None:
+    box = app.file.parent / "box"
+    for name in ("Dockerfile", "lib/data.json", "logs/today.log", ".git/HEAD", ".page.html.swp", "page.html~"):
+        (box / name).parent.mkdir(exist_ok=True)
+        (box / name).write_text("")
+    (box / ".dockerignore").write_text("**/*.log\nDockerfile\n")
+    found = {str(path.relative_to(box)) for path in image_files(box, app.file.parent / "data")}
+    assert found == {"Dockerfile", ".dockerignore", "lib/data.json", "page.html", "server.py"}
+
+
+def test_of_an_image_whose_dockerignore_is_wrong_what_can_mend_it_counts(app: Application) -> None:
+    box = app.file.parent / "box"
+    (box / ".dockerignore").write_text("[a\n")
+    assert {path.name for path in image_files(box, app.file.parent / "data")} == {"Dockerfile", ".dockerignore"}
+
+
+def test_a_file_of_an_image_restarts_the_containers_of_its_class_alone(app: Application) -> None:
+    box = app.file.parent / "box"
+    data = app.file.parent / "data"
+    before = snapshot([], image_files(box, data))
+    (box / "new.html").write_text("")
+    (box / "page.html").unlink()
+    wanted = plan(before, snapshot([], image_files(box, data)), app, time=NOW)
+    assert (wanted.worker, wanted.programs) == (None, {"Boxed": box / "new.html"})
 
 
 def test_virtual_environments_are_not_looked_at(app: Application) -> None:

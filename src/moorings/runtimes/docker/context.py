@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from moorings.runtimes.docker.ignoring import Ignore
+from moorings.runtimes.docker.ignoring import DOCKERFILE, DOCKERIGNORES, Ignore
 
-DOCKERFILE = "Dockerfile"
-_IGNORES = (f"{DOCKERFILE}.dockerignore", ".dockerignore")
-"""Files that say what is left out; the first that exists counts alone, as for docker build."""
 _ALWAYS_OUT = ".moorings"  # a data folder
 
 
@@ -35,8 +32,7 @@ class Entry:
 
 def entries(folder: Path) -> Iterator[Entry]:
     """What is in the context, in order. Raises OSError, and ValueError for a mistake in .dockerignore. Blocks."""
-    told = next((file for name in _IGNORES if (file := folder / name).is_file()), None)
-    ignore = Ignore(() if told is None else told.read_text().splitlines())
+    ignore = Ignore.read(folder)
     for current, names, files in os.walk(folder):
         here = Path(current)
         kept = []
@@ -54,7 +50,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         names[:] = kept
         for name in sorted(files):
             path = (here / name).relative_to(folder).as_posix()
-            needed = path in (DOCKERFILE, ".dockerignore")  # the Engine has to see them
+            needed = path in (DOCKERFILE, *DOCKERIGNORES)  # the Engine has to see them
             if needed or not ignore.ignores(path):
                 mode = (here / name).lstat().st_mode
                 if stat.S_ISREG(mode) or stat.S_ISLNK(mode):

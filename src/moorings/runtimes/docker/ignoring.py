@@ -10,6 +10,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+DOCKERFILE: Final = "Dockerfile"
+DOCKERIGNORES: Final = (f"{DOCKERFILE}.dockerignore", ".dockerignore")
+"""Files of a folder that say what is left out; the first that exists counts alone, as for docker build."""
 
 
 class Ignore:
@@ -25,6 +31,12 @@ class Ignore:
             pattern = posixpath.normpath(line[1:].strip() if keeps else line).lstrip("/")
             if pattern not in ("", "."):
                 self._rules.append((keeps, re.compile(_regex(pattern) + r"(?:/.*)?", re.DOTALL)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Ignore:
+        """That of a folder, which may have none. Raises OSError, ValueError."""
+        told = next((file for name in DOCKERIGNORES if (file := folder / name).is_file()), None)
+        return cls(() if told is None else told.read_text().splitlines())
 
     @property
     def has_exceptions(self) -> bool:
