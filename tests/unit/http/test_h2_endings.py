@@ -9,6 +9,7 @@ import pytest
 
 from moorings.clock import ManualClock
 from moorings.http import Limits, Request, Response
+from moorings.http.h2_connection import H2ServerConnection
 from tests.support.http2 import (
     ACK,
     CALM,
@@ -152,7 +153,9 @@ async def test_a_field_block_that_never_ends_ends_the_connection() -> None:
     async with served(forever, clock=clock, limits=Limits(header_timeout=10)) as s, connected(s.port) as client:
         await client.send(get(1), frame(HEADERS, 1, 3, block(GET)[:5]))
         await until(lambda: len(s.requests) == 1)
-        await asyncio.sleep(0.01)
+        [connection] = s.server.connections
+        assert isinstance(connection, H2ServerConnection)
+        await until(lambda: connection.protocol.in_field_block)
         await clock.advance(11)
         await client.rest()
         assert [goaway.code for goaway in client.goaways] == [CALM]

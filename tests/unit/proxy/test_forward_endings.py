@@ -14,7 +14,7 @@ from moorings.clock import SystemClock
 from moorings.errors import ClientDisconnected, UpstreamError
 from moorings.http import Request, Response
 from moorings.proxy import UpstreamPool, forward
-from tests.unit.http.wire import Script, dialled, get, request_head, served, until, upstream
+from tests.unit.http.wire import PATIENCE, Script, dialled, get, request_head, served, until, upstream
 from tests.unit.proxy.proxied import OK, answering, begin_and_end, begin_and_hang, hang, proxied
 
 SHORT = {
@@ -38,19 +38,23 @@ async def test_upstream_that_dies_in_its_answer_aborts_the_client(name: str, ver
 
 
 async def test_upstream_that_resets_a_close_delimited_answer_aborts_the_client() -> None:
+    arrived = asyncio.Event()
+
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nsome")
-        await writer.drain()
-        await asyncio.sleep(0.02)
+        await arrived.wait()
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
     async with proxied(script) as p, dialled(p.front.port) as client:
         await client.send(get())
+        await client.head()
+        assert await asyncio.wait_for(client.reader.readexactly(9), PATIENCE) == b"4\r\nsome\r\n"
+        arrived.set()
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await client.answer()
+            await asyncio.wait_for(client.reader.readexactly(1), PATIENCE)
         await until(lambda: p.ends == [1])
 
 

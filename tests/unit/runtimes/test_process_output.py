@@ -151,11 +151,13 @@ async def test_programs_that_print_without_end_harm_nobody(
 async def test_a_platform_that_does_not_read_stops_no_container_and_costs_no_memory(lab: ProcessLab) -> None:
     runtime = lab.runtime()
     await runtime.open(Events())
+    go = lab.data / "go"
     spec = python(
         lab,
-        """
+        f"""
 import os, time
-time.sleep(0.2)
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
 for number in range(300):
     os.write(1, b"y" * 60000 + b"\\n")
     os.write(2, b"z" * 1000 + b"\\n")
@@ -168,6 +170,7 @@ for number in range(300):
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.connect(str(lab.data / "supervisor" / "socket"))
         deaf.sendall(wire.frame(wire.ToSupervisor(1, wire.Hello(wire.VERSION, os.getpid(), _LOG_BYTES, 3))))
+        go.touch()
         await asyncio.to_thread(wait_until, lambda: "ended with 0 (exit)" in log_text(lab), "the program ends")
     assert resident(supervisor) - before < 8 * 1024 * 1024
     again, _, found = await reopened(lab)

@@ -123,10 +123,18 @@ async def test_every_exit_is_either_found_or_reported_whenever_it_falls_into_an_
 async def test_what_ended_after_the_platform_was_killed_keeps_its_exit_although_the_supervisor_left(
     lab: ProcessLab,
 ) -> None:
-    code = "import time; print('last words'); time.sleep(0.5); raise SystemExit(7)"
+    go = lab.data / "go"
+    code = f"""
+import os, time
+print('last words')
+while not os.path.exists({str(go)!r}):
+    time.sleep(0.01)
+raise SystemExit(7)
+"""
     platform, [pid] = await asyncio.to_thread(_platform, lab, 1, code)
     first = supervisor_pid(lab)
     await asyncio.to_thread(_kill, platform)
+    go.touch()
     await asyncio.to_thread(wait_until, lambda: not is_running(pid), "the container ends")
     await asyncio.to_thread(wait_until, lambda: not is_running(first), "the supervisor leaves")
     assert not (lab.data / "supervisor" / "socket").exists()
