@@ -114,7 +114,7 @@ class Container(DurableObject):
 
         The port is the one that ``switch_port`` chose for this request, else ``default_port``, else the first of
         ``required_ports``. Raises NoInstanceAvailable (503), PortNotReady (504), ContainerFailedToStart (500),
-        UpstreamError (502).
+        UpstreamError (502), RuntimeUnavailable (503), TypeError for what is no Request.
         """
         if not isinstance(request, Request):
             raise TypeError(f"fetch takes a Request, not {type(request).__name__}; container_fetch takes URLs as well")
@@ -164,7 +164,11 @@ class Container(DurableObject):
 
     @inline
     async def start(self) -> None:
-        """Start the container if it isn't running; returns when its program exists (its ports may not accept yet)."""
+        """Start the container if it isn't running; returns when its program exists (its ports may not accept yet).
+
+        All callers share one start and its outcome. Raises NoInstanceAvailable, ContainerFailedToStart,
+        ContainerNotRunning (stopped meanwhile), RuntimeUnavailable.
+        """
         await self._controller.start()
 
     @inline
@@ -179,7 +183,8 @@ class Container(DurableObject):
 
         ``ports`` defaults to ``required_ports``, else ``default_port``; the timeouts (seconds, a timedelta, "30s") hold
         for this call, in place of the class's. All callers share one start and its outcome. Raises NoInstanceAvailable
-        without a place (``instance_get_timeout``), PortNotReady (``port_ready_timeout``), ContainerFailedToStart.
+        without a place (``instance_get_timeout``), PortNotReady (``port_ready_timeout``), ContainerFailedToStart, the
+        other errors of ``start``, and ConfigError for a port that the class doesn't declare.
         Source: developers.cloudflare.com/containers/container-package/ (``cancellationOptions``)
         """
         controller = self._controller
@@ -197,7 +202,7 @@ class Container(DurableObject):
 
     @inline
     async def wait_for_port(self, port: int, *, port_ready_timeout: str | float | timedelta | None = None) -> None:
-        """Wait until one port accepts, starting the container if need be."""
+        """Wait until one port accepts, starting the container if need be. Raises what start_and_wait_for_ports does."""
         timeout = optional_duration("port_ready_timeout", port_ready_timeout)
         await self._controller.ready((port,), port_timeout=timeout)
 

@@ -67,7 +67,7 @@ class Response(Message):
 
     @classmethod
     def redirect(cls, url: object, status: int = 302) -> Response:
-        """A redirect to ``url`` (301, 302, 303, 307 or 308)."""
+        """A redirect to ``url``. Raises ValueError for a status other than 301, 302, 303, 307 and 308."""
         if status not in _REDIRECTS:
             raise ValueError(f"{status} is not the status of a redirect")
         return cls(status=status, headers={"Location": str(url)})
