@@ -34,6 +34,7 @@ from moorings.http.message import stream_of
 from moorings.http.request import Request, Wire
 from moorings.http.response import Response
 from moorings.http.response_writer import discard
+from moorings.http.serialize import status_digits
 from moorings.http.trailers import following
 from moorings.http.upgrade import UpgradeResponse
 
@@ -150,6 +151,8 @@ class H2ServerStream:
         try:
             pending = self._send(request, response)
         except (BodyUsed, WorkerError) as error:
+            if isinstance(error, WorkerError):
+                discard(response)
             pending = self._send(request, self._connection.server.error_response(request, error))
         except Exception as error:  # noqa: BLE001  # whatever can't be sent must not leave the stream open
             self._connection.server.report("a response", error)
@@ -286,7 +289,7 @@ class H2ServerStream:
 
     def _send_head(self, status: int, fields: list[tuple[bytes, bytes]], *, made: bool, end: bool) -> None:
         connection = self._connection
-        fields.insert(0, (b":status", b"%d" % status))
+        fields.insert(0, (b":status", status_digits(status)))
         if made and not any(name == b"date" for name, _ in fields):
             fields.append((b"date", connection.date()))
         connection.protocol.send_headers(self.id, fields, end_stream=end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from moorings.errors import WorkerError
 from moorings.http.grammar import ESSENTIAL, Framing, tokens
 from moorings.http.headers import Headers
 
@@ -25,8 +26,15 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phr
 
 
 def status_line(status: int) -> bytes:
-    """``HTTP/1.1 200 OK`` and its CRLF."""
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    """``HTTP/1.1 200 OK`` and its CRLF. Raises WorkerError for what is no status."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %b \r\n" % status_digits(status)
+
+
+def status_digits(status: object) -> bytes:
+    """The three digits of a status. Raises WorkerError for what is none: a worker may have set it on its response."""
+    if not isinstance(status, int) or not 100 <= status <= 999:
+        raise WorkerError(f"a response's status is a number from 200 to 599, not {status!r}")
+    return b"%d" % status
 
 
 def field_lines(headers: Headers, skip: frozenset[str] = frozenset()) -> list[bytes]:

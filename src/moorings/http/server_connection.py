@@ -27,12 +27,7 @@ from moorings.http.body import BodyStream
 from moorings.http.framing import BodyReader, ChunkedReader, FixedReader
 from moorings.http.grammar import Framing
 from moorings.http.request import Request, Wire
-from moorings.http.request_head import (
-    RequestFields,
-    check_authority,
-    request_fields,
-    request_line,
-)
+from moorings.http.request_head import RequestFields, check_authority, request_fields, request_line
 from moorings.http.response import Response
 from moorings.http.response_writer import ResponseWriter, discard
 from moorings.http.server_flow import Pause, ServerFlow, State
@@ -263,7 +258,13 @@ class ServerConnection(ServerFlow):
         try:
             pending = self._writer.send(response)
         except (BodyUsed, WorkerError) as error:
-            pending = self._writer.send(self._server.error_response(request, error))
+            if isinstance(error, WorkerError):
+                discard(response)
+            pending = self._writer.send(server.error_response(request, error))
+        except Exception as error:  # noqa: BLE001  # whatever can't be sent must not leave the client waiting
+            server.report("a response", error)
+            self.abort()
+            return
         if pending is not None:
             try:
                 await pending
@@ -452,9 +453,7 @@ class ServerConnection(ServerFlow):
             body.fail(ClientDisconnected("the client went away before its request was complete"))
 
     def _forget(self) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._server.orphans.discard(cast("asyncio.Task[None]", task))
+        self._server.orphans.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         if self._server.draining:
             self._server.request_ended()
 

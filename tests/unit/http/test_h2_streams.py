@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 
 import pytest
 
@@ -119,6 +122,21 @@ async def test_head_and_bodyless_answers_end_with_their_head() -> None:
     assert (first.status, first.body, first.get(b"content-length")) == (200, b"", b"5")
     assert (second.status, second.get(b"content-length")) == (204, None)
     assert not any(frame.kind == DATA for frame in client.frames)
+
+
+@pytest.mark.parametrize("status", ["200", None, 99999, 12])
+async def test_a_response_with_what_is_no_status_is_an_error_of_its_stream_alone(status: Any) -> None:
+    async def wrong(request: Request) -> Response:
+        response = Response("hello")
+        if request.target == b"/wrong":
+            response.status = status
+        return response
+
+    async with served(wrong) as s, connected(s.port) as client:
+        await client.send(get(1, b"/wrong"), get(3))
+        first, second = await client.exchange(1), await client.exchange(3)
+    assert (first.status, json.loads(first.body)["code"]) == (500, "worker_error")
+    assert (second.status, second.body) == (200, b"hello")
 
 
 async def test_trailers_follow_a_body() -> None:

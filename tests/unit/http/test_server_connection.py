@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -325,6 +326,37 @@ async def test_handler_that_returns_no_response_is_a_worker_error() -> None:
     async with served(wrong) as s, dialled(s.port) as client:
         answer = await client.ask(get())
         assert (answer.status, json.loads(answer.body)["code"]) == (500, "worker_error")
+
+
+@pytest.mark.parametrize("status", ["200", None, 99999, 12])
+async def test_response_with_what_is_no_status_is_an_error_and_the_connection_goes_on(status: Any) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"one"
+
+    async def wrong(request: Request) -> Response:
+        response = Response("text" if request.url.path == "/text" else parts())
+        response.status = status
+        return response
+
+    async with served(wrong) as s, dialled(s.port) as client:
+        for target in ("/text", "/stream", "/text"):
+            answer = await client.ask(get(target))
+            assert (answer.status, json.loads(answer.body)["code"]) == (500, "worker_error")
+        await until(lambda: s.server.in_flight == 0)
+
+
+async def test_response_that_cannot_be_sent_ends_the_connection_and_is_told() -> None:
+    async def wrong(request: Request) -> Response:
+        response = Response(status=204)
+        response._headers = "broken"  # type: ignore[assignment]  # nothing that anybody would do
+        return response
+
+    async with served(wrong) as s, dialled(s.port) as client:
+        await client.send(get())
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await client.answer()
+        await until(lambda: not s.server.connections)
+        assert [event.where for event in s.recorder.events if isinstance(event, ErrorReported)] == ["a response"]
 
 
 async def test_response_whose_body_was_read_cannot_be_sent() -> None:
