@@ -122,8 +122,8 @@ async def _prune(app: Application) -> Pruned:
 
     from moorings.errors import RuntimeUnavailable
     from moorings.runtimes.docker import images, locating
-    from moorings.runtimes.docker.context import DOCKERFILE
     from moorings.runtimes.docker.engine import Engine, Unreachable
+    from moorings.runtimes.docker.ignoring import DOCKERFILE
     from moorings.server.images import image_of
 
     specs = [image_of(app.name, options) for options in app.options.values()]

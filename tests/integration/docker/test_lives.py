@@ -203,7 +203,7 @@ async def test_dev_builds_an_image_anew_when_anything_changes_that_it_is_made_of
 
         await eventually(another, "a container of the new image answers", within=30.0)
         await asyncio.to_thread(platform.wait_for_output, rf"One/one \(container/{name} changed\)")
-        assert len(_tags(engine, tmp_path)) == 2
+        assert len(tags(engine, tmp_path)) == 2
         moorings(engine, "image", "prune", str(worker))
 
 

@@ -107,6 +107,9 @@ def test_other_files_ask_for_nothing(app: Application, name: str) -> None:
     assert change(app, name) == Plan(None, {}, {})
 
 
+ALWAYS = {"Dockerfile", ".dockerignore", "Dockerfile.dockerignore"}
+
+
 def test_of_an_image_all_counts_that_it_is_built_from(app: Application) -> None:
     box = app.file.parent / "box"
     for name in ("Dockerfile", "lib/data.json", "logs/today.log", ".git/HEAD", ".page.html.swp", "page.html~"):
@@ -114,13 +117,13 @@ def test_of_an_image_all_counts_that_it_is_built_from(app: Application) -> None:
         (box / name).write_text("")
     (box / ".dockerignore").write_text("**/*.log\nDockerfile\n")
     found = {str(path.relative_to(box)) for path in image_files(box, app.file.parent / "data")}
-    assert found == {"Dockerfile", ".dockerignore", "lib/data.json", "page.html", "server.py"}
+    assert found == ALWAYS | {"lib/data.json", "page.html", "server.py"}
 
 
 def test_of_an_image_whose_dockerignore_is_wrong_what_can_mend_it_counts(app: Application) -> None:
     box = app.file.parent / "box"
     (box / ".dockerignore").write_text("[a\n")
-    assert {path.name for path in image_files(box, app.file.parent / "data")} == {"Dockerfile", ".dockerignore"}
+    assert {path.name for path in image_files(box, app.file.parent / "data")} == ALWAYS
 
 
 def test_a_file_of_an_image_restarts_the_containers_of_its_class_alone(app: Application) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-import pytest
-
 from moorings.errors import ClientDisconnected, DeadlineExceeded, NoInstanceAvailable
 from moorings.http import Headers, Limits, Request, Response
 from moorings.http.h2_protocol import STREAM_WINDOW

@@ -16,13 +16,14 @@ from websockets.protocol import State
 from moorings.clock import ManualClock
 from moorings.errors import StoreError, WebSocketClosed
 from moorings.http import Request, Response
-from moorings.http.websocket import MAX_MESSAGE, MAX_UNSENT, WebSocket
+from moorings.http.websocket import MAX_UNSENT, WebSocket
 from tests.support.frames import BINARY, CONT, PING, TEXT, close, frame
 from tests.support.frames import HANDSHAKE as UPGRADE
 from tests.support.raw import request as request_bytes
 from tests.unit.http.wire import PATIENCE, dialled, get, served, until
 
 HANDSHAKE = request_bytes("GET", "/", UPGRADE)
+MAX_MESSAGE = 1024 * 1024  # the default of accept_websocket(max_message=)
 Talk = Callable[[WebSocket], Awaitable[None]]
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from moorings.runtimes.docker.ignoring import DOCKERFILE, DOCKERIGNORES, Ignore
+from moorings.runtimes.docker.ignoring import DOCKERFILE, DOCKERIGNORE, Ignore
 
 _ALWAYS_OUT = ".moorings"  # a data folder
 
@@ -50,7 +50,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         names[:] = kept
         for name in sorted(files):
             path = (here / name).relative_to(folder).as_posix()
-            needed = path in (DOCKERFILE, *DOCKERIGNORES)  # the Engine has to see them
+            needed = path in (DOCKERFILE, DOCKERIGNORE)  # the Engine has to see them
             if needed or not ignore.ignores(path):
                 mode = (here / name).lstat().st_mode
                 if stat.S_ISREG(mode) or stat.S_ISLNK(mode):

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 DOCKERFILE: Final = "Dockerfile"
-DOCKERIGNORES: Final = (f"{DOCKERFILE}.dockerignore", ".dockerignore")
+DOCKERIGNORE: Final = ".dockerignore"
+DOCKERIGNORES: Final = (f"{DOCKERFILE}{DOCKERIGNORE}", DOCKERIGNORE)
 """Files of a folder that say what is left out; the first that exists counts alone, as for docker build."""
 
 

@@ -21,6 +21,7 @@ from moorings.runtimes.base import ImageSpec
 from moorings.runtimes.docker import context
 from moorings.runtimes.docker.engine import Engine, Refused, Unreachable
 from moorings.runtimes.docker.identity import APP, CLASS, slug
+from moorings.runtimes.docker.ignoring import DOCKERFILE
 
 Progress = Callable[[str], None]
 
@@ -48,7 +49,7 @@ async def prepare(engine: Engine, spec: ImageSpec, progress: Progress) -> str:
 async def tag_of(spec: ImageSpec) -> str:
     """The name of the image that is built from a class's folder. Raises ContainerFailedToStart."""
     assert spec.folder is not None
-    if not (spec.folder / context.DOCKERFILE).is_file():
+    if not (spec.folder / DOCKERFILE).is_file():
         raise ContainerFailedToStart(f"{spec.class_name}.image is the folder {spec.folder}, which has no Dockerfile")
     try:
         digest = await asyncio.to_thread(context.digest, spec.folder, spec.variables)
