@@ -33,8 +33,13 @@ help: ## list the targets
 setup: ## make .venv, with .venv/bin/moorings in it (nothing is done where it is up to date)
 	@tools/setup
 
+# Where Python is told to keep no bytecode, each platform that is started would compile itself anew.
+.PHONY: bytecode
+bytecode: setup
+	@$(PY) -m compileall -q -j 0 src tests tools bench
+
 .PHONY: demo
-demo: setup ## run the platform on the examples, drive it, and print what that proved
+demo: bytecode ## run the platform on the examples, drive it, and print what that proved
 	@$(PY) -m tools.demo $(ARGS)
 
 .PHONY: dev
@@ -42,7 +47,7 @@ dev: setup ## run FILE (a worker) with reload on change
 	@$(VENV)/bin/moorings dev $(FILE) $(ARGS)
 
 .PHONY: test
-test: setup ## run every test: unit, contract, integration, examples, chaos with a few kills
+test: bytecode ## run every test: unit, contract, integration, examples, chaos with a few kills
 	@tools/apt-ensure $(TEST_TOOLS)
 	@$(PYTEST) -n $(WORKERS) --dist loadgroup $(ARGS)
 
@@ -60,22 +65,22 @@ format: setup ## rewrite the files as `make check` wants them
 	@$(VENV)/bin/ruff format .
 
 .PHONY: chaos
-chaos: setup ## the chaos tests with KILLS kills each
+chaos: bytecode ## the chaos tests with KILLS kills each
 	@tools/apt-ensure $(TEST_TOOLS)
 	@$(PYTEST) tests/chaos --kills $(KILLS) --timeout 900 $(ARGS)
 
 .PHONY: soak
-soak: setup ## long runs that end with an error where memory, processes or files grow
+soak: bytecode ## long runs that end with an error where memory, processes or files grow
 	@tools/apt-ensure $(SOAK_TOOLS)
 	@$(PY) -m bench.soak $(ARGS)
 
 .PHONY: bench
-bench: setup ## measure the platform beside nginx, haproxy and caddy (a report, never a gate)
+bench: bytecode ## measure the platform beside nginx, haproxy and caddy (a report, never a gate)
 	@tools/apt-ensure $(BENCH_TOOLS)
 	@$(PY) -m bench $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: setup ## the same beside nginx alone, in a minute
+bench-quick: bytecode ## the same beside nginx alone, in a minute
 	@tools/apt-ensure $(BENCH_TOOLS)
 	@$(PY) -m bench --quick $(ARGS)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
-# What the platform keeps in its data folder on purpose: logs until they are rotated out, locks, databases.
+# What the platform keeps in its data folder on purpose: logs until they are rotated out, locks, databases, and what
+# tells the folder from a copy.
 KEPT = (
-    *("process", "process/logs", "process/logs/*", "process/run", "process/run/.trash"),
+    *("process", "process/place", "process/logs", "process/logs/*", "process/run", "process/run/.trash"),
     *("process/supervisor", "process/supervisor/lock", "process/supervisor/log"),
     *(".gitignore", "lock", "*.lock", "*.db", "*.db-wal", "*.db-shm", "*.sqlite*"),
 )
