@@ -7,7 +7,6 @@ the program answers; for a frozen one, the time that unpausing takes and the ans
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from statistics import median
@@ -18,6 +17,7 @@ from bench.harness.contestants import BENCH, PLATFORM
 from bench.harness.figures import Direction, Result, Verdict
 from bench.harness.plain_http import Connection
 from bench.harness.process import BenchError
+from bench.harness.upstream_image import upstream_image
 from tests.support.platform import Mode, Platform
 from tools.engine import Engine, EngineNotPossible
 
@@ -27,8 +27,6 @@ SETTLED_SECONDS = 0.1
 """From a freeze to what is measured, on both sides."""
 SAMPLES = 20
 THAWS = 16
-
-DOCKERFILE = 'FROM python:3.11-slim\nCOPY upstream /upstream\nCMD ["/upstream", "3000"]\n'
 
 
 def ask_until_answered(url: str) -> None:
@@ -87,10 +85,7 @@ def thaw_by_the_platform(served: Platform, connection: Connection, name: str) ->
 
 
 def run(bench: Bench) -> Result:
-    folder = bench.compiled("upstream").parent / "image"
-    folder.mkdir()
-    shutil.copy(bench.site.upstream, folder / "upstream")
-    (folder / "Dockerfile").write_text(DOCKERFILE)
+    folder = upstream_image(bench, "image")
     os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})  # the Engine's and its containers', too
     try:
         engine = Engine()

@@ -8,7 +8,6 @@ in ``docker_cold_start``.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -19,12 +18,12 @@ from statistics import median
 import psutil
 
 from bench.cases.cold_start import row
-from bench.cases.docker_cold_start import DOCKERFILE
 from bench.harness.case import Bench, Case
 from bench.harness.contestants import BENCH, PLATFORM
 from bench.harness.figures import Direction, Result, Verdict
 from bench.harness.plain_http import Connection
 from bench.harness.process import BenchError, free_port
+from bench.harness.upstream_image import upstream_image
 from tests.support.platform import Mode, Platform
 from tools.engine import Engine, EngineNotPossible
 
@@ -131,10 +130,7 @@ def run(bench: Bench) -> Result:
 
 def on_docker(bench: Bench, samples: int) -> list[float]:
     """First requests with a warm spare on Docker; empty where no Engine can be had."""
-    folder = bench.compiled("upstream").parent / "warm-image"
-    folder.mkdir(exist_ok=True)
-    shutil.copy(bench.site.upstream, folder / "upstream")
-    (folder / "Dockerfile").write_text(DOCKERFILE)
+    folder = upstream_image(bench, "warm-image")
     os.sched_setaffinity(0, {bench.site.cores.proxy, bench.site.cores.load})  # the Engine's and its containers', too
     try:
         engine = Engine()

@@ -12,7 +12,6 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +20,9 @@ from bench.harness.case import Bench, Case
 from bench.harness.contestants import BENCH
 from bench.harness.figures import Direction, Figure, Result, Row, Verdict
 from bench.harness.process import BenchError
+from bench.harness.upstream_image import upstream_image
 from tests.support.platform import Mode, Platform
-from tests.support.raw import Connection, Head, exchange, request
+from tests.support.raw import Answer, exchange, request
 from tools.engine import Engine, EngineNotPossible
 
 NAMES = 100
@@ -72,15 +72,21 @@ def run(bench: Bench) -> Result:
         engine = Engine()
     except EngineNotPossible as error:
         raise BenchError(str(error)) from None
+    worker, image = BENCH / "apps" / "docker_crowd.py", upstream_image(bench, "crowd-image")
+
+    def platform() -> Platform:
+        env = {"BENCH_IMAGE": str(image)}
+        return Platform(worker, image.parent / "crowd", mode=Mode.SERVE, engine=engine, env=env)
+
     with engine, engine.network():
+        with platform():
+            pass  # the image is there now
         before = engine.inventory()
-        folder = bench.compiled("upstream").parent / "crowd"
-        worker = BENCH / "apps" / "docker_crowd.py"
-        with Platform(worker, folder, mode=Mode.SERVE, engine=engine) as served, Count(engine) as count:
-            heads, took, retried = asyncio.run(crowd(bench, served))
+        with platform() as served, Count(engine) as count:
+            answers, took, retried = asyncio.run(crowd(bench, served))
         after = engine.inventory()
-    answered = sum(head.status == 200 for head in heads)
-    refused = sum(head.status == 503 and int(head.header("retry-after") or 0) > 0 for head in heads)
+    answered = sum(answer.status == 200 for answer in answers)
+    refused = sum(answer.status == 503 and int(answer.header("retry-after") or 0) > 0 for answer in answers)
     left = sum(len(after[kind] - before[kind]) for kind in before)
     none = Direction.AT_MOST
     return Result(
@@ -99,39 +105,28 @@ def run(bench: Bench) -> Result:
     )
 
 
-async def crowd(bench: Bench, platform: Platform) -> tuple[Sequence[Head], float, float]:
-    """The heads of the first answers, the seconds that they took, and those until the refused were served."""
-    with ExitStack() as stack:
-        connections = [stack.enter_context(await open_to(platform)) for _ in range(NAMES)]
-        bench.progress(f"{NAMES} first requests at once")
-        began = time.monotonic()
-        heads = await asyncio.gather(*(hold(connection, number) for number, connection in enumerate(connections)))
-        took = time.monotonic() - began
-    refused = [number for number, head in enumerate(heads) if head.status == 503]
+async def crowd(bench: Bench, platform: Platform) -> tuple[Sequence[Answer], float, float]:
+    """The first answers, the seconds that they took, and those until the refused were served."""
+    bench.progress(f"{NAMES} first requests at once")
+    began = time.monotonic()
+    answers = await asyncio.gather(*(ask(platform, number) for number in range(NAMES)))
+    took = time.monotonic() - began
+    refused = [number for number, answer in enumerate(answers) if answer.status == 503]
     bench.progress(f"{len(refused)} that were refused, again")
     began = time.monotonic()
     await asyncio.gather(*(served(platform, number) for number in refused))
-    return heads, took, time.monotonic() - began
+    return answers, took, time.monotonic() - began
 
 
-async def open_to(platform: Platform) -> Connection:
-    return await Connection.open(platform.address, timeout=PATIENCE)
-
-
-async def hold(connection: Connection, number: int) -> Head:
-    """The head of an answer that keeps its container busy for as long as the connection stands."""
-    await connection.send(request("GET", f"/name-{number}/hold"))
-    return await connection.receive_head()
+async def ask(platform: Platform, number: int) -> Answer:
+    return await exchange(platform.address, request("GET", f"/name-{number}"), timeout=PATIENCE)
 
 
 async def served(platform: Platform, number: int) -> None:
     """Ask until there is a place, as Retry-After says."""
     deadline = time.monotonic() + RETRIES_WITHIN
-    while True:
-        answer = await exchange(platform.address, request("GET", f"/name-{number}"), timeout=PATIENCE)
-        if answer.status == 200:
-            return
-        wait = answer.head.header("retry-after")
+    while (answer := await ask(platform, number)).status != 200:
+        wait = answer.header("retry-after")
         if answer.status != 503 or wait is None or time.monotonic() > deadline:
             raise BenchError(f"name-{number} was not served: {answer.status} {answer.text()[:500]}")
         await asyncio.sleep(int(wait))
