@@ -101,7 +101,7 @@ class ResponseWriter:
             self.keep_alive = False
         head = response.head
         headers = response._headers
-        if head is not None and (headers is None or not headers.changed):
+        if head is not None and response.status == head.status and (headers is None or not headers.changed):
             message = response._message
             if message is not None and self.keep_alive and self._http11 and not self._no_body:
                 forward = head.forward
@@ -145,6 +145,9 @@ class ResponseWriter:
         except ValueError as error:
             self._server.report("a response", error)
             declared = None
+        if bodyless and body is not None:  # the status was set afterwards
+            discard(response)
+            body = declared = None
         if isinstance(body, bytes):
             length = len(body)
         elif body is not None:

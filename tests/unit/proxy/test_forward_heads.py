@@ -147,6 +147,25 @@ async def test_response_headers_can_be_changed_by_the_worker() -> None:
     assert answer.get("content-length") == "2"
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["in one piece", "streamed"])
+@pytest.mark.parametrize("status", [404, 204])
+async def test_the_status_of_a_response_can_be_changed_by_the_worker(status: int, whole: bool) -> None:
+    size = 2 if whole else 300_000
+    async with upstream(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))) as behind:
+        pool = UpstreamPool("127.0.0.1", behind.port, clock=SystemClock())
+
+        async def handler(request: Request) -> Response:
+            response = await forward(request, pool)
+            response.status = status
+            return response
+
+        async with served(handler) as s, dialled(s.port) as client:
+            for _ in range(2):
+                answer = await client.ask(get())
+                assert (answer.status, len(answer.body)) == (status, 0 if status == 204 else size)
+        pool.abort()
+
+
 @pytest.mark.parametrize(
     "data", [b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"]
 )
