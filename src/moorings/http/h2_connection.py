@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _EVERY_STREAM = 2**31 - 1
 _FLUSH = 128 * 1024  # bytes prepared before they are written
 _UNREAD = 1024 * 1024  # bytes that a client may leave unread although we don't send bodies
+_RAPID = 0.1  # seconds; the reset of an older stream is free: there are no more of those than ``Limits.streams``
 
 
 class _Away(Enum):
@@ -201,7 +202,7 @@ class H2ServerConnection(ServerFlow):
             self.protocol.end_stream_with(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self._useful.earn(10)
-        stream = H2ServerStream(self, stream_id)
+        stream = H2ServerStream(self, stream_id, self._clock.monotonic())
         try:
             head = self._heads.head(event.headers, ended=ended)
         except Malformed:
@@ -255,7 +256,8 @@ class H2ServerConnection(ServerFlow):
     def _reset(self, event: StreamReset) -> None:
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
-            self._count_reset()
+            if self._clock.monotonic() - stream.opened_at < _RAPID:
+                self._count_reset()
             stream.gone()
 
     def _count_reset(self) -> None:

@@ -68,15 +68,17 @@ class H2ServerStream:
         "due_in",
         "due_out",
         "id",
+        "opened_at",
         "remote_ended",
         "request",
         "started",
         "task",
     )
 
-    def __init__(self, connection: H2ServerConnection, stream_id: int) -> None:
+    def __init__(self, connection: H2ServerConnection, stream_id: int, now: float) -> None:
         self._connection = connection
         self.id = stream_id
+        self.opened_at = now
         self.request: Request | None = None
         self.task: asyncio.Task[None] | None = None
         self.closed = False

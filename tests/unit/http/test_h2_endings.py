@@ -318,6 +318,24 @@ async def test_rapid_reset_ends_the_connection_and_runs_few_handlers() -> None:
         await until(lambda: not s.server.connections)
 
 
+async def test_clients_that_give_up_on_calls_after_a_while_keep_their_connection() -> None:
+    async def slow(request: Request) -> Response:
+        await request.signal.wait()
+        return Response()
+
+    clock = ManualClock()
+    async with served(slow, clock=clock) as s, connected(s.port) as client:
+        for first in range(1, 2001, 200):
+            calls = range(first, first + 200, 2)
+            await client.send(*map(get, calls))
+            await until(lambda n=first: len(s.requests) == n // 2 + 100)  # type: ignore[misc]
+            await clock.advance(0.125)
+            await client.send(*map(reset, calls))
+            await until(lambda: s.server.in_flight == 0)
+            assert await client.alive()
+        assert client.goaways == []
+
+
 async def test_handlers_that_outlive_their_resets_count_as_streams() -> None:
     async with served(forever, limits=Limits(streams=10)) as s, connected(s.port) as client:
         for n in range(1, 21, 2):
