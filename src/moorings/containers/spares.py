@@ -200,9 +200,10 @@ class SparePool:
         try:
             if incarnation.running is None:
                 await self.service.images.ready(self.options.class_name)
-                spec = spare.spec = class_spec(self.service, self.options, incarnation.token)
-                self.service.records.spare(SpareRecord(spec.token, spec.class_name, fingerprint(spec)))
-                async with self.service.runtime.turn(spec.class_name):
+                async with self.service.runtime.turn(self.options.class_name):
+                    await self.service.images.ready(self.options.class_name)  # it may have changed meanwhile
+                    spec = spare.spec = class_spec(self.service, self.options, incarnation.token)
+                    self.service.records.spare(SpareRecord(spec.token, spec.class_name, fingerprint(spec)))
                     await self._start(spare, spec)
                 incarnation.spawned.set_result(True)
             for port in self.options.awaited_ports:

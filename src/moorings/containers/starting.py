@@ -105,6 +105,8 @@ class Starting:
             await controller.slots.acquire(patience)
         try:
             async with self._turn(incarnation):
+                if spare is None:  # the image may have changed meanwhile
+                    await controller.service.images.ready(controller.subject.class_name)
                 await self._spawn(incarnation)
         except BaseException:
             controller.slots.release()

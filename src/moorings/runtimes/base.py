@@ -240,9 +240,8 @@ class ContainerRuntime(Protocol):
     Methods are called from the event loop's thread, after ``open`` and before ``close``.
     """
 
-    @property
-    def name(self) -> str:
-        """``process``, ``docker``, ... as the command line names it."""
+    def name_of(self, token: str) -> str:
+        """What runs an incarnation: ``process``, ``docker``, ... as the command line names it."""
 
     async def open(self, events: RuntimeEvents) -> Found:
         """Connect, and report what is there. Raises RuntimeUnavailable."""

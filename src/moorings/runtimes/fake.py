@@ -186,8 +186,7 @@ class FakeRuntime:
         self.events: RuntimeEvents | None = None
         self._is_open = False
 
-    @property
-    def name(self) -> str:
+    def name_of(self, token: str) -> str:
         return "fake"
 
     async def open(self, events: RuntimeEvents) -> Found:

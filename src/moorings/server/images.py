@@ -58,7 +58,7 @@ class AppImages:
             self._preparing.pop(name, None)
 
     async def ready(self, class_name: str) -> None:
-        if class_name in self._specs and class_name not in self._names:
+        while class_name in self._specs and class_name not in self._names:  # again where its folder changes meanwhile
             await asyncio.shield(self._task(class_name))
 
     def lost(self, class_name: str) -> None:

@@ -53,9 +53,8 @@ class Runtimes:
         self._owners: dict[str, ContainerRuntime] = {}
         self._opening = asyncio.Lock()
 
-    @property
-    def name(self) -> str:
-        return "+".join(sorted({choice.place for choice in self.choices.values()})) or Place.PROCESS
+    def name_of(self, token: str) -> str:
+        return self._owners[token].name_of(token) if token in self._owners else ""
 
     # --- which one ----------------------------------------------------------------------------------------------------
 

@@ -32,12 +32,20 @@ class WorkflowFailure:
 def record(error: BaseException) -> str:
     """An error as JSON."""
     document: dict[str, Any] = {"name": known_as(error), "message": _message(error)}
-    if all(type(argument) in (str, int, float, bool, type(None)) for argument in error.args):
-        arguments = [argument[:_LONGEST] if isinstance(argument, str) else argument for argument in error.args]
-        document["args"] = arguments
+    arguments = _arguments(error)
+    if all(type(argument) in (str, int, float, bool, type(None)) for argument in arguments):
+        document["args"] = [each[:_LONGEST] if isinstance(each, str) else each for each in arguments]
     if isinstance(error, MooringsError):
         document["code"] = error.code
     return json.dumps(document)
+
+
+def _arguments(error: BaseException) -> tuple[Any, ...]:
+    """What it was made from. Of an OSError, ``args`` leaves the files out."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return error.args
+    second = () if error.filename2 is None else (None, error.filename2)
+    return (error.errno, error.strerror, error.filename, *second)
 
 
 def _message(error: BaseException) -> str:

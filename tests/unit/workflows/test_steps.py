@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,21 @@ async def test_a_containers_failure_is_caught_as_the_documented_class_also_in_a_
     await lab.after(3601)
     assert (await lab.ends(instance)).output == "over"
     assert caught == [UpstreamError, UpstreamError]
+
+
+async def test_an_error_of_the_operating_system_is_caught_as_its_class_and_names_its_file(lab: Lab) -> None:
+    class Flow(WorkflowEntrypoint):
+        async def run(self, event: Any, step: Any) -> list[str]:
+            caught = []
+            for name in ("one", "two"):
+                try:
+                    await step.do(name, {"retries": {"limit": 0}}, Path(f"/nowhere/{name}").read_text)
+                except FileNotFoundError as error:
+                    caught.append(str(error.filename))
+            return caught
+
+    await lab.start(Flow)
+    assert (await lab.ends(await lab.of(Flow).create("i"))).output == ["/nowhere/one", "/nowhere/two"]
 
 
 async def test_an_error_of_the_workers_own_keeps_its_class(lab: Lab) -> None:

@@ -40,8 +40,7 @@ __all__ = ["DockerRuntime", "DockerSettings"]
 class DockerRuntime(Connection):
     """Containers of a Docker Engine."""
 
-    @property
-    def name(self) -> str:
+    def name_of(self, token: str) -> str:
         return "docker"
 
     def turn(self, class_name: str) -> asyncio.Semaphore:

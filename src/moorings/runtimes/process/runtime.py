@@ -91,8 +91,7 @@ class ProcessRuntime:
         self._cleaning: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    @property
-    def name(self) -> str:
+    def name_of(self, token: str) -> str:
         return "process"
 
     # --- the connection -----------------------------------------------------------------------------------------------

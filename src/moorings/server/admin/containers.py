@@ -132,7 +132,7 @@ class _Containers:
             state=str(controller.status),
             last_change=controller.last_change,
             exit_code=controller.exit_code,
-            runtime=self._service.runtime.name,
+            runtime=None if incarnation is None else self._service.runtime.name_of(incarnation.token),
             pid=None if running is None else running.pid,
             started_at=None if running is None else running.started_at,
             cpu_seconds=None if stats is None else stats.cpu_seconds,
