@@ -41,6 +41,11 @@ class FrameTracker:
         """Whether all that has passed are whole frames."""
         return not self._left and not self._partial
 
+    @property
+    def in_data(self) -> bool:
+        """Whether what has passed last belongs to a data frame; a header that isn't whole doesn't tell yet."""
+        return self.is_data and not self._partial
+
     def take(self, data: bytes) -> bool:
         """Follow all of ``data``; whether any of it belongs to a data frame."""
         size = len(data)
@@ -53,7 +58,7 @@ class FrameTracker:
         active = False
         while at < size:
             at = self.advance(data, at)
-            active = active or (self.is_data and not self._partial)
+            active = active or self.in_data
         return active
 
     def advance(self, data: bytes, at: int) -> int:

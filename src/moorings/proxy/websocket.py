@@ -70,7 +70,7 @@ class FrameEnd(End):
                 start = at
                 self._flush()
             at = frames.advance(data, at)
-            active = active or frames.is_data
+            active = active or frames.in_data
             if self.cut:
                 start = at
         if start < size:
@@ -101,6 +101,9 @@ class FrameEnd(End):
 
     def _flush(self) -> None:
         frames, queue = self.frames, self._queue
+        if queue and frames.closed and frames.between_frames:  # what it says itself has ended: nothing may follow
+            self.cut = self._socket.is_closing
+            self.clear()
         while queue and frames.between_frames and not self.cut:
             data, opcode, done = queue[0]
             if frames.in_message and opcode != Opcode.CLOSE:

@@ -307,6 +307,53 @@ async def test_a_message_is_put_between_two_messages_and_not_into_a_fragmented_o
             await sent
 
 
+@pytest.mark.parametrize("how", ["send", "close"])
+async def test_nothing_is_put_behind_a_close_frame_that_was_under_way(how: str) -> None:
+    go_on = asyncio.Event()
+
+    async def say_goodbye(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x88")
+        await go_on.wait()
+        writer.write(b"\x02\x03\xe8")
+        await reader.read(100)  # the client's close frame, or ours
+        writer.close()
+
+    async with tunnelled(accepting("websocket", say_goodbye)) as t, dialled(t.front.port) as client:
+        await client.send(ASK_WEBSOCKET)
+        await client.head()
+        (socket,) = t.opened
+        await until(lambda: not socket.container.frames.between_frames)
+        told = socket.send("too late") if how == "send" else socket.close(1001, "going")
+        go_on.set()
+        assert await client.reader.readexactly(4) == b"\x88\x02\x03\xe8"
+        await client.send(close(1000))
+        assert await client.rest() == b""
+        client.writer.close()
+        await told
+        await until(lambda: t.ended)
+
+
+async def test_a_ping_whose_header_comes_in_two_pieces_is_no_activity_while_a_message_waits() -> None:
+    pieces: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(await pieces.get())
+
+    async with tunnelled(accepting("websocket", say)) as t, dialled(t.front.port) as client:
+        await client.send(ASK_WEBSOCKET)
+        await client.head()
+        (socket,) = t.opened
+        pieces.put_nowait(b"\x01\x01a")
+        assert await client.reader.readexactly(3) == b"\x01\x01a"
+        socket.send("waits for the end of the message")
+        assert len(t.active) == 1
+        for piece in (b"\x89", b"\x00"):
+            pieces.put_nowait(piece)
+            assert await client.reader.readexactly(1) == piece
+        assert len(t.active) == 1
+
+
 async def test_a_client_that_takes_nothing_of_what_it_is_sent_is_closed_and_holds_no_more_memory() -> None:
     async with tunnelled(accepting("websocket", echo_frames)) as t, dialled(t.front.port) as client:
         await switched(client, ASK_WEBSOCKET)
