@@ -185,6 +185,8 @@ async def upstream(script: Script) -> AsyncIterator[Upstream]:
         yield state
     finally:
         server.close()
+        for _ in range(3):
+            await asyncio.sleep(0)  # connections that were just accepted reach ``accept``, and are closed there
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
