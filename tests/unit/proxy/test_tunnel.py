@@ -330,7 +330,7 @@ async def test_nothing_is_put_behind_a_close_frame_that_was_under_way(how: str) 
         assert await client.rest() == b""
         client.writer.close()
         await told
-        await until(lambda: t.ended)
+        await until(lambda: bool(t.ended))
 
 
 async def test_a_ping_whose_header_comes_in_two_pieces_is_no_activity_while_a_message_waits() -> None:
